@@ -1,0 +1,40 @@
+# make repro   regenerate every table, on a machine with Python 3.11 and pip
+# make test    lint, types and tests
+# make scale SCALE=paper    choose a scale: laptop (default), paper, open, tiny
+# make clean   drop the environment (results, models and the call log stay)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+SCALE ?= laptop
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export PYTHONDONTWRITEBYTECODE = 1
+
+.PHONY: repro test check scale install clean
+
+repro: install
+	python -m stages.check --params params.yaml --prompts prompts
+	dvc repro
+
+test: install check
+	pytest
+
+check: install
+	ruff check .
+	ruff format --check .
+	mypy
+
+scale: install
+	@test -f scales/$(SCALE).yaml || { echo "error: no scales/$(SCALE).yaml" >&2; exit 1; }
+	python -m stages.check --params scales/$(SCALE).yaml --prompts prompts
+	cp scales/$(SCALE).yaml params.yaml
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Learning through Conditioning on Natural Language Feedback: one module per DVC stage."""

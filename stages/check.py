@@ -1,0 +1,105 @@
+r"""Check params.yaml as a whole, before anything runs.
+
+    python -m stages.check --params params.yaml --prompts prompts
+
+Every stage checks the part that it reads; this checks all of it: unknown keys, wrong values, and
+names that do not fit together. What is not pinned yet is warned about.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.cli import make_parser, run
+from stages.conditions import Condition
+from stages.errors import UserError
+from stages.grid import Grid, Slug
+from stages.models.config import HubSource, LocalSpec, ModelSpec
+from stages.params import Section, check, read_yaml
+from stages.reporting.config import ReportSection
+from stages.roles import Role
+from stages.tasks.config import Suite
+
+
+class Price(Section):
+    """US dollars per million tokens, as of a date; null is not known."""
+
+    input: float | None = Field(ge=0)
+    output: float | None = Field(ge=0)
+    as_of: str | None
+
+
+class Whole(Section):
+    """All of params.yaml."""
+
+    scale: Slug
+    models: dict[Slug, Annotated[ModelSpec, Field(discriminator="engine")]]
+    students: dict[Slug, Role] = Field(min_length=1)
+    teachers: dict[Slug, Role] = Field(min_length=1)
+    suites: dict[Slug, Suite] = Field(min_length=1)
+    conditions: dict[Slug, Condition] = Field(min_length=1)
+    grid: Grid
+    report: ReportSection
+    prices: dict[Slug, Price] = Field(default_factory=dict)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this check."""
+    parser = make_parser("stages.check", __doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params file")
+    parser.add_argument("--prompts", type=Path, required=True, help="folder of the prompts")
+    return parser
+
+
+def check_whole(path: Path, prompts: Path) -> Whole:
+    """Return the checked params. Raises UserError naming file, key and what is wrong."""
+    values = read_yaml(path)
+    whole = check(path, "", values, Whole)
+    for role in ("students", "teachers", "prices"):
+        for slug in getattr(whole, role):
+            if slug not in whole.models:
+                raise UserError(f"{path}: {role}.{slug}: no such key under models")
+    if whole.grid.teacher not in whole.teachers:
+        raise UserError(f"{path}: grid.teacher: {whole.grid.teacher} is not under teachers")
+    declared, placed = set(whole.conditions), set(whole.grid.conditions)
+    for slug in sorted(placed - declared):
+        raise UserError(f"{path}: grid: unknown condition {slug}")
+    for slug in sorted(declared - placed):
+        raise UserError(f"{path}: conditions.{slug}: not in grid.asked, compared or told")
+    for slug in sorted(declared):
+        template = prompts / "feedback" / f"{slug}.jinja"
+        if not template.is_file():
+            raise UserError(f"{path}: conditions.{slug}: no prompt {template}")
+    for slug in whole.grid.asked + whole.grid.told:
+        if "teacher_answer" in whole.conditions[slug].sees:
+            raise UserError(f"{path}: conditions.{slug}: sees teacher_answer, so grid.compared")
+    return whole
+
+
+def warnings(whole: Whole) -> list[str]:
+    """Return a line for each thing that is not pinned or known."""
+    lines = [
+        f"models.{slug}.source.revision is null: the newest is taken and recorded"
+        for slug, spec in whole.models.items()
+        if isinstance(spec, LocalSpec)
+        and isinstance(spec.source, HubSource)
+        and spec.source.revision is None
+    ]
+    for slug, price in whole.prices.items():
+        unknown = [key for key, value in price.model_dump().items() if value is None]
+        if unknown:
+            lines.append(f"prices.{slug}: {', '.join(unknown)} not known")
+    return lines
+
+
+def main(args: argparse.Namespace) -> None:
+    """Check, warn, and say nothing else."""
+    for line in warnings(check_whole(args.params, args.prompts)):
+        print(f"warning: {args.params}: {line}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main, parser())

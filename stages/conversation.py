@@ -1,0 +1,31 @@
+"""Building what a model is shown: the opening prompt and COMBINE (paper, section 2)."""
+
+from collections.abc import Sequence
+
+from stages.records import Exchange, Message
+
+
+def neutralise(text: str) -> str:
+    """Return `text` with chat control tokens broken up.
+
+    A model can spell `<|im_end|>` in its reply; inside a conversation that would become the real
+    token and end the message there.
+    """
+    return text.replace("<|", "< |").replace("|>", "| >")
+
+
+def opening(system: str | None, prompt: str) -> tuple[Message, ...]:
+    """Return a conversation's first messages: the system prompt, if any, and the user's prompt."""
+    user = Message(role="user", content=prompt)
+    return (user,) if system is None else (Message(role="system", content=system), user)
+
+
+def combine(exchanges: Sequence[Exchange], retry_prompt: str) -> tuple[Message, ...]:
+    """Return COMBINE(i, tau_i, f): prompt, original answer and feedback as one chat history.
+
+    "providing the prompt, original answer, and feedback as the chat history with the feedback given
+    to the model as in the Student Retry Prompt" (section 5.1.2).
+    """
+    last = exchanges[-1]
+    answer = Message(role="assistant", content=neutralise(last.reply.text))
+    return (*last.messages, answer, Message(role="user", content=retry_prompt))

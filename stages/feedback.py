@@ -1,0 +1,188 @@
+r"""Feedback: the teacher's feedback f ~ phi(tau_i) on each student trajectory (paper, section 2).
+
+    python -m stages.feedback --params params.yaml --condition unconstrained --student qwen2_7b \
+        --seed 0 --teacher gpt4o_mini --model models/gpt4o_mini --items data/tasks/bbh/test.jsonl \
+        --trajectories data/respond/bbh/qwen2_7b-0.jsonl \
+        --template prompts/feedback/unconstrained.jinja \
+        --out data/feedback/bbh/unconstrained-qwen2_7b-0.jsonl \
+        --facts data/facts/feedback/bbh/unconstrained-qwen2_7b-0.json
+
+The conditions are those of section 5.1.2. `--answers` gives the teacher's own answers to a
+condition that sees them. Without `--teacher` nobody is asked and the rendered template is the
+feedback itself (Lazy: "the feedback just consists in directly being told the correct answer").
+"""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.cli import make_parser, run
+from stages.conditions import Condition
+from stages.conversation import neutralise, opening
+from stages.errors import UserError
+from stages.models.chat import Conversation
+from stages.models.open import open_model
+from stages.params import Params
+from stages.prompts import Prompt
+from stages.records import (
+    Completion,
+    Exchange,
+    Feedback,
+    FeedbackStatus,
+    Item,
+    Trajectory,
+    read_jsonl,
+    write_jsonl,
+)
+from stages.roles import Role
+from stages.running import Run
+from stages.seeds import derive
+
+PARAMS = ("conditions.{condition}", "teachers.{teacher}")
+PARAMS_TOLD = ("conditions.{condition}",)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this stage."""
+    parser = make_parser("stages.feedback", __doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params file")
+    parser.add_argument("--condition", required=True, help="slug under `conditions`")
+    parser.add_argument("--student", required=True, help="slug of the student")
+    parser.add_argument("--seed", type=int, required=True, help="seed of the trajectories")
+    parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
+    parser.add_argument("--trajectories", type=Path, required=True, help="tau_i (JSONL)")
+    parser.add_argument("--template", type=Path, required=True, help="feedback prompt (Jinja)")
+    parser.add_argument("--out", type=Path, required=True, help="Feedback to write (JSONL)")
+    # Who is asked; none of these where nobody is.
+    parser.add_argument("--teacher", help="slug under `teachers`")
+    parser.add_argument("--model", type=Path, help="model folder of the teacher")
+    parser.add_argument("--answers", type=Path, help="the teacher's own Trajectories (JSONL)")
+    parser.add_argument("--facts", type=Path, help="run facts to write (JSON)")
+    return parser
+
+
+def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
+    """Return each trajectory with the condition's text on it.
+
+    A template is given the trajectory and, beyond it, only what the condition `sees`: asking for
+    the target without access to it is an error, not a leak.
+    """
+    condition = Params(args.params, PARAMS_TOLD, condition=args.condition).get(
+        "conditions.{condition}", Condition
+    )
+    items = {item.id: item for item in read_jsonl(args.items, Item)}
+    answers = _own_answers(args.answers)
+    if "teacher_answer" in condition.sees and not answers:
+        raise UserError(f"{args.condition} sees the teacher's answer: --answers is needed")
+    template = Prompt(args.template)
+    rendered = []
+    for trajectory in read_jsonl(args.trajectories, Trajectory):
+        item = items.get(trajectory.item)
+        if item is None:
+            raise UserError(f"{args.trajectories}: {trajectory.item} is not in {args.items}")
+        access: dict[str, object] = {"sentences": condition.sentences}
+        if "target" in condition.sees:
+            access["target"] = item.target
+        if "answer_format" in condition.sees:
+            access["answer_format"] = item.answer_format
+        if "teacher_answer" in condition.sees:
+            if trajectory.item not in answers:
+                raise UserError(f"{args.answers}: no answer to {trajectory.item}")
+            access["teacher_answer"] = answers[trajectory.item]
+        turns = [
+            {"prompt": turn.messages[-1].content, "reply": neutralise(turn.reply.text)}
+            for turn in trajectory.exchanges
+        ]
+        rendered.append((trajectory, template.render(turns=turns, **access)))
+    return rendered
+
+
+def _own_answers(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        return {}
+    return {t.item: neutralise(t.last.text) for t in read_jsonl(path, Trajectory)}
+
+
+def _cell(args: argparse.Namespace) -> str:
+    return f"feedback/{args.condition}/{args.student}/{args.seed}"
+
+
+def conversations(args: argparse.Namespace) -> list[Conversation]:
+    """Return what the teacher is shown, trajectory by trajectory."""
+    system = _teacher(args).system
+    return [
+        Conversation(
+            id=f"{_cell(args)}/{trajectory.item}",
+            messages=opening(system, text),
+            seed=derive("feedback", args.condition, args.seed, trajectory.item),
+        )
+        for trajectory, text in prompts(args)
+    ]
+
+
+def _teacher(args: argparse.Namespace) -> Role:
+    params = Params(args.params, PARAMS, condition=args.condition, teacher=args.teacher)
+    return params.get("teachers.{teacher}", Role)
+
+
+def _status(reply: Completion) -> FeedbackStatus:
+    if reply.finish_reason in ("stop", "length") and not reply.text.strip():
+        return "empty"
+    if reply.finish_reason == "stop":
+        return "ok"
+    return "truncated" if reply.finish_reason == "length" else reply.finish_reason
+
+
+def _record(
+    args: argparse.Namespace,
+    trajectory: Trajectory,
+    text: str,
+    status: FeedbackStatus = "ok",
+    exchange: Exchange | None = None,
+) -> Feedback:
+    """Return the record; what a failed or refused request says is not feedback."""
+    return Feedback(
+        item=trajectory.item,
+        suite=trajectory.suite,
+        task=trajectory.task,
+        split=trajectory.split,
+        condition=args.condition,
+        student=trajectory.model,
+        teacher=args.teacher,
+        seed=trajectory.seed,
+        status=status,
+        text=text if status in ("ok", "truncated") else None,
+        exchange=exchange,
+    )
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write the feedback on every trajectory."""
+    if args.teacher is None:
+        write_jsonl(args.out, (_record(args, tau, text) for tau, text in prompts(args)))
+        return
+    for flag in ("model", "facts"):
+        if getattr(args, flag) is None:
+            raise UserError(f"--teacher needs --{flag}")
+    asked = conversations(args)
+    cell = Run(_cell(args), lambda: open_model(args.model))
+    replies = cell.generate(asked, _teacher(args).sampling)
+    taus = read_jsonl(args.trajectories, Trajectory)
+    write_jsonl(
+        args.out,
+        (
+            _record(
+                args,
+                tau,
+                reply.text.strip(),
+                _status(reply),
+                Exchange(messages=conversation.messages, reply=reply),
+            )
+            for tau, conversation, reply in zip(taus, asked, replies, strict=True)
+        ),
+    )
+    cell.write_facts(args.facts)
+
+
+if __name__ == "__main__":
+    run(main, parser())

@@ -1,0 +1,70 @@
+"""What a model folder holds: weights or an address, and a card that says which.
+
+`fetch` (later also `train`) writes the folder; every other stage is handed the folder and need not
+know how it came about.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from stages.errors import UserError
+from stages.files import write_json
+from stages.records import Record, first_error
+
+CARD = "card.json"
+
+
+class LocalCard(Record):
+    """Weights in the folder, run by transformers."""
+
+    engine: Literal["transformers"] = "transformers"
+    name: str
+    revision: str
+
+
+class ServedCard(Record):
+    """A model behind an OpenAI-compatible server.
+
+    `env` prefixes the environment variables that hold the key and, when set, override the
+    address: `<env>_API_KEY`, `<env>_BASE_URL`. `accept` is a regular expression that the model
+    name in every reply must match in full; None accepts any.
+    """
+
+    engine: Literal["openai"] = "openai"
+    name: str
+    base_url: str
+    env: str
+    needs_key: bool
+    accept: str | None
+    token_limit: Literal["max_tokens", "max_completion_tokens"]
+    extra_sampling: bool
+
+
+class FileCard(Record):
+    """Replies written elsewhere, in `replies.jsonl` in the folder."""
+
+    engine: Literal["file"] = "file"
+    name: str
+    sha256: str
+
+
+ModelCard: TypeAlias = LocalCard | ServedCard | FileCard
+_CARD: TypeAdapter[ModelCard] = TypeAdapter(Annotated[ModelCard, Field(discriminator="engine")])
+
+
+def read_card(folder: Path) -> ModelCard:
+    """Read the card of a model folder. Raises UserError naming file and field."""
+    path = folder / CARD
+    try:
+        return _CARD.validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is {folder} a model folder?") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_error(error)}") from None
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write the card of a model folder."""
+    write_json(folder / CARD, card.model_dump())

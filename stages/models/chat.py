@@ -1,0 +1,79 @@
+"""The chat interface that every engine keeps: `generate` and `score`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field
+
+from stages.params import Section
+from stages.records import Completion, Message
+
+
+class Sampling(Section):
+    """How replies are decoded. Temperature 0 is greedy; top_k 0 keeps the whole vocabulary."""
+
+    temperature: float = Field(ge=0)
+    top_p: float = Field(gt=0, le=1)
+    top_k: int = Field(ge=0)
+    repetition_penalty: float = Field(gt=0)
+    max_new_tokens: int = Field(ge=1)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Messages to reply to.
+
+    Attributes:
+        id: names the request among all of a run, e.g. `respond/qwen2_7b/0/bbh/navigate/7`.
+        messages: what the model sees, the last one from the user.
+        seed: seeds the sampling of this reply, and of this reply alone.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class ReplyScore:
+    """Raw log-probability of a given reply, its end token included, at temperature 1.
+
+    Attributes:
+        logprob: sum over the reply's tokens of log p(token | conversation, tokens before), in nats.
+        tokens: how many tokens the sum is over.
+    """
+
+    logprob: float
+    tokens: int
+
+
+class ChatModel(Protocol):
+    """A model that answers conversations."""
+
+    def generate(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion]:
+        """Return one completion a conversation, in their order.
+
+        The result depends on the conversations and the sampling only, not on concurrency.
+        """
+        ...
+
+    def score(
+        self, conversations: Sequence[Conversation], replies: Sequence[str]
+    ) -> list[ReplyScore]:
+        """Return log p(reply | conversation) for each pair, before any sampling filter.
+
+        Raises:
+            UserError: this engine cannot score given text.
+        """
+        ...
+
+    def render(self, conversation: Conversation) -> str:
+        """Return the text that the model gets, chat template applied where it is known here."""
+        ...
+
+    def facts(self) -> dict[str, str]:
+        """Return what made the replies: engine, precision, device, versions."""
+        ...

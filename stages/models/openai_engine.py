@@ -1,0 +1,590 @@
+"""The `openai` engine: any server that speaks the OpenAI chat protocol, hosted or `vllm serve`.
+
+One place owns each decision: `classify` says what a response means, `Policy` how patiently to try
+again, the call log what is known already. The SDK's own retries are off, since two retry owners
+multiply requests.
+"""
+
+import asyncio
+import json
+import re
+import signal
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from stages.errors import UserError
+from stages.models.call_log import (
+    CallLog,
+    Failure,
+    Intent,
+    Result,
+    call_key,
+    host_of,
+)
+from stages.models.card import ServedCard
+from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.progress import bar
+from stages.records import Completion, FinishReason
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+KIND = "chat.completions"
+# Response headers worth keeping: they name the request to the server's operator.
+KEPT_HEADERS = ("x-request-id", "request-id")
+# Shorter keys are placeholders such as "EMPTY"; replacing those would change ordinary text.
+SECRET_LENGTH = 16
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient a run is. Times are in seconds.
+
+    Attributes:
+        deadline: wall-clock limit of one request; a read timeout alone never ends a slow drip.
+        retries: how often a call is tried again, over all kinds of failures.
+        first_wait: wait before the first retry, doubled for each further one.
+        longest_wait: upper limit of that doubling.
+        longest_pause: the longest Retry-After that is waited for; above it the run stops.
+        breaker: so many calls in a row that use up their retries stop the run, and so many requests
+            refused as bad before any is answered.
+    """
+
+    deadline: float = 600.0
+    retries: int = 6
+    first_wait: float = 1.0
+    longest_wait: float = 60.0
+    longest_pause: float = 120.0
+    breaker: int = 5
+
+    def wait(self, tries: int) -> float:
+        """Return the wait after `tries` failed tries; without chance, as there is one client."""
+        return float(min(self.first_wait * 2 ** (tries - 1), self.longest_wait))
+
+
+# Some failures may have been paid for or are likely to repeat, and get fewer retries than others.
+FEWER_RETRIES = {"timeout": 1, "malformed": 2, "not_an_api": 2}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a response means.
+
+    Attributes:
+        action: `store` it for good, `retry` the request, or `stop` the run.
+        kind: the terminal status where it is stored, else the class of failure.
+        detail: one line for the record or the user.
+        completion: the reply, where it is stored.
+        model: the model that the server says has answered.
+        usage: the server's token counts, empty where it gives none.
+    """
+
+    action: Literal["store", "retry", "stop"]
+    kind: str
+    detail: str = ""
+    completion: Completion | None = None
+    model: str | None = None
+    usage: dict[str, int] = field(default_factory=dict)
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    """Return what a response means: a pure function, so that a stored body can be read again."""
+    try:
+        value: Any = json.loads(body.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        value = None
+    if 200 <= status < 300:
+        return _classify_reply(value, headers)
+    error = value.get("error") if isinstance(value, dict) else None
+    return _classify_error(status, error)
+
+
+def _classify_error(status: int, error: object) -> Outcome:
+    fields: dict[str, Any] = error if isinstance(error, dict) else {}
+    said = fields.get("message") or (error if isinstance(error, str) else "")
+    message = _line(f"HTTP {status}: {said}" if said else f"HTTP {status}")
+    reasons = {str(fields.get("code")), str(fields.get("type"))}
+    if status == 402 or "insufficient_quota" in reasons:
+        return Outcome("stop", "quota", f"HTTP {status}: the account has no credit left; top it up")
+    if status in (400, 413, 422):
+        refused = Completion(text="", finish_reason="error", detail=message)
+        return Outcome("store", "bad_request", message, refused)
+    # The server's words on a rejected key may quote it, so these lines are our own.
+    if status == 401:
+        return Outcome("stop", "unauthorized", "HTTP 401: the key is not accepted")
+    if status == 403:
+        return Outcome("stop", "forbidden", "HTTP 403: the key may not use this model or address")
+    if status == 404:
+        return Outcome("stop", "not_found", "HTTP 404: no such model, or a wrong address")
+    if 300 <= status < 400:
+        return Outcome("stop", "redirect", f"HTTP {status}: the address redirects; give the final")
+    if status == 429:
+        return Outcome("retry", "rate_limit", message)
+    if status in (408, 409, 425) or status >= 500:
+        return Outcome("retry", "server", message)
+    return Outcome("stop", "unexpected", message)
+
+
+def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
+    if not isinstance(value, dict):
+        kind = {name.lower(): text for name, text in headers.items()}.get("content-type", "")
+        if "html" in kind:
+            return Outcome("retry", "not_an_api", "a web page came instead of a reply")
+        return Outcome("retry", "malformed", "the reply is not a JSON object")
+    if value.get("error"):
+        return _classify_embedded(value["error"])
+    choices = value.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
+        return Outcome("retry", "malformed", "the reply does not hold exactly one choice")
+    choice, message = choices[0], choices[0].get("message")
+    if choice.get("index", 0) != 0 or not isinstance(message, dict):
+        return Outcome("retry", "malformed", "the reply's only choice has a wrong index or form")
+    content, refusal = message.get("content"), message.get("refusal")
+    finish = choice.get("finish_reason")
+    if not isinstance(content, str | None) or not isinstance(refusal, str | None):
+        return Outcome("retry", "malformed", "the reply's content is not text")
+    if finish not in ("stop", "length", "content_filter"):
+        return Outcome("retry", "malformed", _line(f"unknown finish_reason {finish!r}"))
+    usage = _usage(value.get("usage"))
+    reason: FinishReason = "refusal" if refusal else finish
+    completion = Completion(
+        text=_valid(content or ""),
+        finish_reason=reason,
+        prompt_tokens=usage.get("prompt_tokens"),
+        completion_tokens=usage.get("completion_tokens"),
+        detail=_line(refusal) if refusal else None,
+    )
+    model = value.get("model")
+    model = _valid(model) if isinstance(model, str) else None
+    return Outcome("store", reason, "", completion, model, usage)
+
+
+def _classify_embedded(error: object) -> Outcome:
+    """Classify an error that came with HTTP 200: proxies do that, with the status as the code."""
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    outcome = _classify_error(int(code) if re.fullmatch("[45][0-9]{2}", code) else 500, error)
+    if outcome.action == "store":
+        # Not for good: with HTTP 200 around it, it may be the proxy's fault and not the request's.
+        return Outcome("retry", "malformed", outcome.detail)
+    return outcome
+
+
+def _line(text: str) -> str:
+    """Return text of a server as one line of bounded length."""
+    text = " ".join(_valid(text).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _valid(text: str) -> str:
+    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _usage(usage: object) -> dict[str, int]:
+    """Return the token counts that make sense; the rest can be read from the stored body."""
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    counts = {name: usage.get(name) for name in names} if isinstance(usage, dict) else {}
+    return {name: n for name, n in counts.items() if type(n) is int and n >= 0}
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a server asks to wait, None where it does not (or not clearly)."""
+    lower = {name.lower(): text.strip() for name, text in headers.items()}
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", lower.get(name, "")):
+            return float(lower[name]) * unit
+    try:
+        return max(0.0, parsedate_to_datetime(lower["retry-after"]).timestamp() - now)
+    except (KeyError, ValueError):
+        return None
+
+
+class OpenAIModel:
+    """A model behind an OpenAI-compatible server, every answer of it durable before it is used.
+
+    Args:
+        card: the served model.
+        log: the call log, or where it lies.
+        env: the environment; `<card.env>_API_KEY`, `<card.env>_BASE_URL` and
+            `<card.env>_CONCURRENCY` (8) are read, and `<card.env>_RETRY_FAILED=1` asks again what
+            the server refused as a bad request in an earlier run.
+        policy: how patient to be.
+
+    Raises:
+        UserError: the address, the concurrency or the key has a wrong form, or the log is corrupt.
+    """
+
+    def __init__(
+        self,
+        card: ServedCard,
+        log: CallLog | Path,
+        env: Mapping[str, str],
+        policy: Policy | None = None,
+    ) -> None:
+        self._card = card
+        self._log = log if isinstance(log, CallLog) else CallLog(log)
+        self._policy = policy or Policy()
+        self._base_url = env.get(f"{card.env}_BASE_URL") or card.base_url
+        try:
+            self._host = host_of(self._base_url)
+        except UserError as error:
+            raise UserError(f"{card.name} ({card.env}_BASE_URL, or its card): {error}") from None
+        concurrency = env.get(f"{card.env}_CONCURRENCY") or "8"
+        if not re.fullmatch("[1-9][0-9]{0,3}", concurrency):
+            raise UserError(f"{card.env}_CONCURRENCY must be a number from 1, got {concurrency!r}")
+        self._concurrency = int(concurrency)
+        self._key = env.get(f"{card.env}_API_KEY", "").strip()
+        if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
+            raise UserError(f"{card.env}_API_KEY holds characters that no key has")
+        self._organization = env.get(f"{card.env}_ORG_ID")
+        self._project = env.get(f"{card.env}_PROJECT_ID")
+        self._retry_failed = env.get(f"{card.env}_RETRY_FAILED") == "1"
+
+    def generate(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion]:
+        """Return one completion a conversation, in their order.
+
+        What the call log holds is not asked again; a full log needs no key and no network. A
+        request that failed for now comes back with finish_reason `error` and is asked again at the
+        next run.
+
+        Raises:
+            UserError: the key is missing, the server cannot be used, or the sampling asks for what
+                this server does not know. Answers so far are kept.
+            KeyboardInterrupt: after Ctrl-C, once the answers under way are in the log.
+        """
+        bodies = [self._body(conversation, sampling) for conversation in conversations]
+        keys = [call_key(KIND, self._host, body) for body in bodies]
+        requests = dict(zip(keys, bodies, strict=True))
+        done = self._known(requests)
+        if len(done) < len(requests):
+            if self._card.needs_key and not self._key:
+                raise UserError(
+                    f"{self._card.env}_API_KEY is not set, and {len(requests) - len(done)} of"
+                    f" {len(requests)} requests to {self._host} are not in {self._log.path}"
+                )
+            with self._log:
+                self._log.lock()
+                # Another run may have finished since the log was read.
+                done = self._known(requests)
+                todo = {key: body for key, body in requests.items() if key not in done}
+                done |= self._ask(todo)
+        return [done[key] for key in keys]
+
+    def score(
+        self, conversations: Sequence[Conversation], replies: Sequence[str]
+    ) -> list[ReplyScore]:
+        """Refuse: the chat protocol has no way to ask for it. Raises UserError."""
+        raise UserError(f"{self._card.name}: a served model cannot score given text")
+
+    def render(self, conversation: Conversation) -> str:
+        """Return the messages role by role; the chat template is the server's, unknown here."""
+        return "\n\n".join(f"[{m.role}]\n{m.content}" for m in conversation.messages)
+
+    def facts(self) -> dict[str, str]:
+        """Return engine, server, model and the version of the SDK."""
+        return {
+            "engine": "openai",
+            "host": self._host,
+            "model": self._card.name,
+            "openai": version("openai"),
+        }
+
+    def _body(self, conversation: Conversation, sampling: Sampling) -> dict[str, Any]:
+        """Return the request as it is sent. Raises UserError for sampling unknown to the server."""
+        body: dict[str, Any] = {
+            "model": self._card.name,
+            "messages": [message.model_dump() for message in conversation.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            self._card.token_limit: sampling.max_new_tokens,
+        }
+        if sampling.temperature > 0:
+            body["seed"] = conversation.seed
+        if self._card.extra_sampling:
+            # Sent even where neutral: a server may have defaults of its own from the model's files.
+            body["top_k"] = sampling.top_k
+            body["repetition_penalty"] = sampling.repetition_penalty
+        elif sampling.top_k != 0 or sampling.repetition_penalty != 1:
+            raise UserError(
+                f"{self._card.name}: this server knows no top_k and no repetition_penalty;"
+                " set top_k to 0 and repetition_penalty to 1"
+            )
+        return body
+
+    def _known(self, keys: Mapping[str, object]) -> dict[str, Completion]:
+        """Return what the log answers; a reply of a model that is not accepted does not count."""
+        known = {}
+        for key in keys:
+            result = self._log.result(key)
+            if result is None or (self._retry_failed and result.status == "bad_request"):
+                continue
+            outcome = classify(result.http_status, {}, result.body.encode())
+            if outcome.completion is not None and self._accepts(outcome):
+                known[key] = outcome.completion
+        return known
+
+    def _accepts(self, outcome: Outcome) -> bool:
+        accept = self._card.accept
+        if accept is None or outcome.kind == "bad_request":
+            return True
+        return re.fullmatch(accept, outcome.model or "") is not None
+
+    def _ask(self, todo: Mapping[str, dict[str, Any]]) -> dict[str, Completion]:
+        """Send all requests; return their completions. Raises as `generate` does."""
+        # Only the main thread can watch for Ctrl-C, and a program's own handler is left alone.
+        watch = (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        return asyncio.run(self._ask_all(todo, watch))
+
+    async def _ask_all(
+        self, todo: Mapping[str, dict[str, Any]], watch: bool
+    ) -> dict[str, Completion]:
+        from httpx2 import Limits, Timeout
+        from openai import AsyncOpenAI, DefaultAsyncHttpxClient
+
+        key = self._key or "none"
+        http = DefaultAsyncHttpxClient(
+            # A redirect would carry the key elsewhere.
+            follow_redirects=False,
+            limits=Limits(max_connections=self._concurrency),
+            timeout=Timeout(self._policy.deadline, connect=min(10.0, self._policy.deadline)),
+        )
+        async with AsyncOpenAI(
+            api_key=key,
+            base_url=self._base_url,
+            max_retries=0,
+            http_client=http,
+            # Given here, it stands above what the SDK finds in the environment.
+            default_headers={"Authorization": f"Bearer {key}"},
+        ) as client:
+            # The SDK takes these from OPENAI_* whatever the server is.
+            client.organization, client.project = self._organization, self._project
+            with bar(len(todo), f"asking {self._card.name}", "call") as progress:
+                run = _Run(self, client, todo, progress)
+                return await run.all(watch)
+
+    def _scrub(self, text: str) -> str:
+        """Take the key out of a server's words."""
+        return text.replace(self._key, "[key]") if len(self._key) >= SECRET_LENGTH else text
+
+
+class _Run:
+    """The state of one `generate`: what is still to ask, and whether to go on at all."""
+
+    def __init__(
+        self,
+        model: OpenAIModel,
+        client: "AsyncOpenAI",
+        todo: Mapping[str, dict[str, Any]],
+        progress: Any,
+    ) -> None:
+        self._model = model
+        self._log, self._policy = model._log, model._policy
+        self._client = client
+        self._progress = progress
+        self._queue = deque(todo.items())
+        self._done: dict[str, Completion] = {}
+        self._stop = asyncio.Event()
+        self._why: UserError | KeyboardInterrupt | None = None
+        self._resume_at = 0.0
+        self._answered = False
+        self._exhausted = 0
+        self._refused = 0
+
+    async def all(self, watch: bool) -> dict[str, Completion]:
+        """Ask everything with bounded concurrency; return the completions, or raise why not."""
+        count = min(self._model._concurrency, len(self._queue))
+        workers = [asyncio.ensure_future(self._work()) for _ in range(count)]
+        loop = asyncio.get_running_loop()
+
+        def interrupted() -> None:
+            if isinstance(self._why, KeyboardInterrupt):
+                for worker in workers:
+                    worker.cancel()
+                return
+            self._halt(KeyboardInterrupt())
+            left = "waiting for the requests under way; interrupt again to stop at once"
+            self._progress.write(left, file=sys.stderr)
+
+        if watch:
+            loop.add_signal_handler(signal.SIGINT, interrupted)
+        try:
+            await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            if not isinstance(self._why, KeyboardInterrupt):
+                raise
+        finally:
+            if watch:
+                loop.remove_signal_handler(signal.SIGINT)
+        if self._why is not None:
+            raise self._why
+        return self._done
+
+    def _halt(self, why: UserError | KeyboardInterrupt) -> None:
+        """Send nothing more; requests under way may finish. The first reason counts, or Ctrl-C."""
+        if self._why is None or isinstance(why, KeyboardInterrupt):
+            self._why = why
+        self._stop.set()
+
+    def _give_up(self, line: str) -> None:
+        host = self._model._host
+        self._halt(UserError(f"{host}: {line}; run again to go on, answers so far are kept"))
+
+    async def _work(self) -> None:
+        while self._queue and not self._stop.is_set():
+            key, body = self._queue.popleft()
+            await self._one(key, body)
+            self._progress.update(1)
+
+    async def _one(self, key: str, body: dict[str, Any]) -> None:
+        """See one call to its end: an answer, a failure for now, or the end of the run."""
+        failed: Counter[str] = Counter()
+        while await self._may_send():
+            self._log.append(Intent(key=key, attempt=failed.total() + 1))
+            started = time.monotonic()
+            status, headers, raw = await self._send(body)
+            latency = round(time.monotonic() - started, 3)
+            outcome = _no_response(raw) if status is None else classify(status, headers, raw)
+            detail = self._model._scrub(outcome.detail)
+            text = self._model._scrub(raw.decode("utf-8", "replace"))
+            if outcome.action == "store":
+                assert status is not None and outcome.completion is not None
+                terminal: Any = outcome.kind
+                kept = {n: headers[n] for n in KEPT_HEADERS if n in headers}
+                self._log.append(
+                    Result(
+                        key=key,
+                        status=terminal,
+                        http_status=status,
+                        body=text,
+                        headers=kept,
+                        model=outcome.model,
+                        usage=outcome.usage,
+                        latency=latency,
+                        sdk=version("openai"),
+                    )
+                )
+                self._take(key, outcome, detail, text, status)
+                return
+            self._log.append(
+                Failure(
+                    key=key,
+                    kind=outcome.kind,
+                    retryable=outcome.action == "retry",
+                    http_status=status,
+                    body=text,
+                )
+            )
+            if outcome.action == "stop":
+                self._give_up(detail)
+                return
+            if outcome.kind == "not_an_api" and not self._answered:
+                self._give_up(f"{detail}; is this the address of the API?")
+                return
+            failed[outcome.kind] += 1
+            limit = FEWER_RETRIES.get(outcome.kind, self._policy.retries)
+            if failed[outcome.kind] > limit or failed.total() > self._policy.retries:
+                self._exhaust(key, outcome.kind, detail)
+                return
+            await self._hold(outcome, headers, failed.total())
+
+    async def _may_send(self) -> bool:
+        """Wait for the end of a pause that all workers share; return whether to send at all."""
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set() and (left := self._resume_at - loop.time()) > 0:
+            await self._sleep(left)
+        return not self._stop.is_set()
+
+    async def _sleep(self, seconds: float) -> None:
+        """Sleep, but wake when the run stops."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _hold(self, outcome: Outcome, headers: Mapping[str, str], tries: int) -> None:
+        """Wait before a retry, as long as the server asks or the policy says."""
+        asked = retry_after(headers, time.time())
+        if asked is not None and asked > self._policy.longest_pause:
+            self._give_up(
+                f"the server asks to wait {asked:.0f} s,"
+                f" more than the {self._policy.longest_pause:.0f} s that a run waits"
+            )
+            return
+        wait = self._policy.wait(tries) if asked is None else asked
+        if asked is not None or outcome.kind == "rate_limit":
+            # What one worker was told holds for all of them.
+            until = asyncio.get_running_loop().time() + wait
+            self._resume_at = max(self._resume_at, until)
+        else:
+            await self._sleep(wait)
+
+    async def _send(self, body: dict[str, Any]) -> tuple[int | None, Mapping[str, str], bytes]:
+        """Send one request; return status, headers and raw body, or None and what went wrong."""
+        import openai
+
+        rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        try:
+            async with asyncio.timeout(self._policy.deadline):
+                reply = await self._client.chat.completions.with_raw_response.create(
+                    model=body["model"], messages=body["messages"], extra_body=rest
+                )
+        except openai.APIStatusError as error:
+            response = error.response
+        except (TimeoutError, openai.APITimeoutError):
+            return None, {}, b"timeout"
+        except openai.APIConnectionError as error:
+            # The cause's text may hold an address, never more than its class is needed.
+            return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
+        else:
+            response = reply.http_response
+        return response.status_code, response.headers, response.content
+
+    def _take(self, key: str, outcome: Outcome, detail: str, text: str, status: int) -> None:
+        """Take in an answer that is safe in the log."""
+        self._exhausted = 0
+        if not self._model._accepts(outcome):
+            self._give_up(
+                f"asked for {self._model._card.name}, the reply is from {outcome.model!r};"
+                f" the card accepts {self._model._card.accept!r}"
+            )
+            return
+        # Read back from what was stored: a replay must give the very same.
+        stored = classify(status, {}, text.encode()).completion
+        assert stored is not None
+        self._done[key] = stored
+        if outcome.kind != "bad_request":
+            self._answered = True
+            return
+        self._refused += 1
+        if not self._answered and self._refused >= self._policy.breaker:
+            self._give_up(
+                f"refused all of the first {self._refused} requests ({detail}); if the fault was"
+                f" the server's, set {self._model._card.env}_RETRY_FAILED=1 to ask these once more"
+            )
+
+    def _exhaust(self, key: str, kind: str, detail: str) -> None:
+        """Leave a call for the next run, and end this one when the server seems to be down."""
+        self._done[key] = Completion(text="", finish_reason="error", detail=f"{kind}: {detail}")
+        self._exhausted += 1
+        if self._exhausted >= self._policy.breaker:
+            self._give_up(f"{self._exhausted} calls in a row failed, the last with {detail}")
+
+
+def _no_response(what: bytes) -> Outcome:
+    """Return the outcome of a request that brought no response, named by `_send`."""
+    kind, _, detail = what.decode().partition(": ")
+    return Outcome("retry", kind, detail or "no answer within the deadline")

@@ -1,0 +1,189 @@
+"""What flows between stages: one typed record a line of JSONL, checked on read and on write.
+
+The names follow section 2 of the paper: a student trajectory tau_i, teacher feedback f on it, and
+the feedback-conditioned trajectory tau_f.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.errors import UserError
+from stages.files import write_text
+
+Split = Literal["train", "test"]
+FinishReason = Literal["stop", "length", "content_filter", "refusal", "error"]
+FeedbackStatus = Literal["ok", "truncated", "empty", "content_filter", "refusal", "error"]
+Outcome = Literal["correct", "incorrect", "unparsed", "errored"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, exact types, no unknown fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Message(Record):
+    """One message of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Completion(Record):
+    """One reply of a model, with why it ended and what it cost.
+
+    `finish_reason` is `length` for a reply cut by the token limit and `error` where there is no
+    reply at all; `detail` then says why. Token counts are None where an engine cannot tell.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int | None = Field(default=None, ge=0)
+    completion_tokens: int | None = Field(default=None, ge=0)
+    detail: str | None = None
+
+
+class Exchange(Record):
+    """One (state, action) pair of a trajectory: the messages shown and the reply to them."""
+
+    messages: tuple[Message, ...]
+    reply: Completion
+
+
+class Item(Record):
+    """One task instance i, as it is presented to the student.
+
+    `answer_format` completes the sentence "end with a line 'Answer: <X>', where <X> is ...";
+    `family` names the extraction rule; `options` maps each admissible answer to its text (empty for
+    free-form answers); `flags` marks known bad items (`bad:<why>`) and duplicates
+    (`duplicate:<item id>`).
+    """
+
+    id: str
+    suite: str
+    task: str
+    split: Split
+    index: int = Field(ge=0)
+    question: str = Field(min_length=1)
+    answer_format: str
+    family: str
+    options: dict[str, str]
+    target: str
+    flags: tuple[str, ...] = ()
+
+
+class Trajectory(Record):
+    """A trajectory tau: the exchanges of one model on one item.
+
+    For tau_f, `condition` and `feedback` say what it was conditioned on. Where a feedback failed,
+    the original answer stands and `kept_original` says why.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    model: str
+    seed: int
+    exchanges: tuple[Exchange, ...] = Field(min_length=1)
+    condition: str | None = None
+    feedback: str | None = None
+    kept_original: str | None = None
+
+    @property
+    def last(self) -> Completion:
+        """The reply that is scored."""
+        return self.exchanges[-1].reply
+
+
+class Feedback(Record):
+    """Teacher feedback f on a student trajectory, under one condition.
+
+    `text` is None where there is none to give (`status` says why); `exchange` is None where no
+    teacher was asked.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    condition: str
+    student: str
+    teacher: str | None
+    seed: int
+    status: FeedbackStatus
+    text: str | None
+    exchange: Exchange | None
+
+
+class Score(Record):
+    """How one trajectory did: a pure function of its item and its text.
+
+    `strict` and `tolerant` are the normalised answers under each extractor, None where there is
+    none; `score` and `solved` follow the strict one. `cues` counts the answer lines found,
+    `truncated` says that the token limit cut the reply.
+    """
+
+    step: str
+    suite: str
+    task: str
+    item: str
+    split: Split
+    model: str
+    condition: str | None
+    seed: int
+    outcome: Outcome
+    score: float = Field(ge=0)
+    solved: bool
+    strict: str | None
+    tolerant: str | None
+    tolerant_score: float = Field(ge=0)
+    cues: int = Field(ge=0)
+    truncated: bool
+    kept_original: str | None
+    feedback_status: str | None = None
+    flags: tuple[str, ...]
+    completion_tokens: int | None
+
+
+R = TypeVar("R", bound=Record)
+
+
+def first_error(error: ValidationError) -> str:
+    """Return pydantic's first complaint as `field: message`, on one line."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].splitlines()[0]
+    return f"{field}: {message}" if field else message
+
+
+def read_jsonl(path: Path, kind: type[R]) -> list[R]:
+    """Read one record a line. Raises UserError naming file, line and field."""
+    records = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+    if lines and lines[-1] == "":
+        lines.pop()
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise UserError(f"{path}:{number}: {first_error(error)}") from None
+    return records
+
+
+def write_jsonl(path: Path, records: Iterable[Record]) -> None:
+    """Write one record a line, whole or not at all; each is checked against its type once more."""
+    lines = []
+    for record in records:
+        line = record.model_dump_json()
+        type(record).model_validate_json(line)
+        lines.append(line + "\n")
+    write_text(path, "".join(lines))

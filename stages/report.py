@@ -1,0 +1,95 @@
+r"""Report: the tables of the paper out of the scored trajectories, beside the paper's own figures.
+
+    python -m stages.report --params params.yaml --scores data/score --tasks data/tasks \
+        --paper data/paper --out reports/tables --metrics reports/metrics.json
+
+Writes Table 3 (section 5.1.2) as `table3.csv` and `table3.tex`. Every figure stands with its 95 %
+interval; `stages.stats` says how intervals and tests are made.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from stages.cli import make_parser, run
+from stages.conditions import Condition
+from stages.files import write_json, write_text
+from stages.grid import Grid
+from stages.params import Params
+from stages.reporting.config import ReportSection
+
+PARAMS = ("scale", "students", "conditions", "grid", "report")
+
+SUITE = "bbh"
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line of this stage."""
+    parser = make_parser("stages.report", __doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument(
+        "--scores", type=Path, required=True, help="folder with <suite>/<step>.jsonl"
+    )
+    parser.add_argument(
+        "--tasks", type=Path, required=True, help="folder with <suite>/{train,test}.jsonl"
+    )
+    parser.add_argument("--paper", type=Path, required=True, help="folder with the paper's figures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--metrics", type=Path, required=True, help="file for headline figures")
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read scores of every cell of the grid, build the tables, write them."""
+    params = Params(args.params, PARAMS)
+    scale = params.get("scale", str)
+    students = list(params.get("students", dict[str, Any]))
+    conditions = params.get("conditions", dict[str, Condition])
+    grid = params.get("grid", Grid)
+    config = params.get("report", ReportSection)
+
+    import pandas as pd
+
+    from stages.errors import UserError
+    from stages.reporting import load, table3
+
+    unknown = [slug for slug in grid.conditions if slug not in conditions]
+    if unknown:
+        raise UserError(f"{args.params}: grid: no condition {unknown[0]!r} under conditions")
+    tasks, scores = args.tasks / SUITE, args.scores / SUITE
+    items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
+    rows = [
+        load.read_scores(scores / "respond.jsonl", items, students, [None], grid.seeds),
+        load.read_scores(scores / "revise.jsonl", items, students, grid.conditions, grid.seeds),
+    ]
+    table = table3.build(
+        pd.concat(rows, ignore_index=True),
+        items,
+        load.read_paper(args.paper / "table3.csv"),
+        students,
+        grid.conditions,
+        {slug for slug in grid.conditions if "target" in conditions[slug].sees},
+        config,
+    )
+    about = {
+        "scale": scale,
+        "teacher": config.label(grid.teacher),
+        "subtasks": items["task"].nunique(),
+        "flagged": int(items["flagged"].sum()),
+        "seeds": grid.seeds,
+        "draws": config.bootstrap,
+        "paper_students": {
+            config.label(slug): config.paper_students[slug]
+            for slug in students
+            if slug in config.paper_students
+        },
+        "chance": float(items["chance"].mean()),
+        "majority": float(items["majority"].mean()),
+    }
+    write_text(args.out / "table3.csv", table3.to_csv(table))
+    write_text(args.out / "table3.tex", table3.to_tex(table, about))
+    write_json(args.metrics, {"table3": table3.headline(table)})
+
+
+if __name__ == "__main__":
+    run(main, parser())

@@ -1,0 +1,1 @@
+"""What a reader opens: the tables of the paper as LaTeX and CSV."""

@@ -1,0 +1,59 @@
+"""Running a model over a cell: timed, accounted for, and stopped when too much fails."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from stages.errors import UserError
+from stages.files import write_json
+from stages.models.chat import ChatModel, Conversation, Sampling
+from stages.records import Completion
+
+# A cell with a larger share of errored items is no result: what is missing may not be random.
+MOST_ERRORED = 0.02
+
+
+class Run:
+    """One cell's use of one model; `facts` is what a reader may want to know of it later."""
+
+    def __init__(self, cell: str, model: Callable[[], ChatModel]) -> None:
+        """Take the cell's name and how to open its model (opened only if there is work)."""
+        self._cell = cell
+        self._open = model
+        self._facts: dict[str, object] = {"cell": cell}
+
+    def generate(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Completion]:
+        """Return one completion a conversation.
+
+        Raises:
+            UserError: more than 2 % of them are errors.
+        """
+        started = time.monotonic()
+        model = self._open()
+        opened = time.monotonic()
+        replies = model.generate(conversations, sampling) if conversations else []
+        ended = time.monotonic()
+        errors = [reply for reply in replies if reply.finish_reason == "error"]
+        if len(errors) > MOST_ERRORED * len(replies):
+            raise UserError(
+                f"{self._cell}: {len(errors)} of {len(replies)} requests failed, more than "
+                f"{MOST_ERRORED:.0%}; the first: {errors[0].detail}; what succeeded is kept in the "
+                "call log, so a new run asks only for the rest"
+            )
+        self._facts |= {
+            "model": model.facts(),
+            "requests": len(replies),
+            "prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
+            "completion_tokens": sum(reply.completion_tokens or 0 for reply in replies),
+            "finish_reasons": dict(Counter(reply.finish_reason for reply in replies)),
+            "seconds_to_open": round(opened - started, 3),
+            "seconds_to_answer": round(ended - opened, 3),
+        }
+        return replies
+
+    def write_facts(self, path: Path) -> None:
+        """Write the facts: times vary from run to run, so only the report may read this file."""
+        write_json(path, self._facts)

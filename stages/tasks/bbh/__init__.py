@@ -1,0 +1,1 @@
+"""Big-Bench Hard: 27 subtasks (paper, section 4.1)."""

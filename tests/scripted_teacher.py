@@ -1,0 +1,279 @@
+"""A chat server for tests: it answers by a script, counts requests, and misbehaves on demand.
+
+In a test:
+
+    with ScriptedTeacher() as teacher:
+        env = {"TEACHER_BASE_URL": teacher.url}
+
+For a pipeline in other processes (stopped by SIGTERM):
+
+    python tests/scripted_teacher.py --port-file F [--port N] [--requests-log F]
+
+A reply is a pure function of the messages, whatever the order of the requests.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Literal
+
+FEEDBACK = (
+    "Check the second step once more: it does not follow from the first.",
+    "The approach is sound, but the last step miscounts.",
+    "Read the question again and list what is given before you conclude.",
+    "The reasoning is right up to the end; compare all options before choosing.",
+    "You skipped one of the conditions; apply them one after another.",
+)
+WORDS = ("yes", "no", "true", "false", "valid", "invalid", "plausible", "implausible")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How one request is answered otherwise than by the script.
+
+    Attributes:
+        status: HTTP status.
+        headers: more headers, or others than the usual ones.
+        body: raw body; None takes the ordinary reply, a function changes it.
+        delay: seconds before anything is sent.
+        cut: `before` resets the connection unanswered, `mid` breaks off half-way through the body,
+            `silent` does so without having told the length.
+        drip: seconds between single bytes of the body.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    delay: float = 0.0
+    cut: Literal["before", "mid", "silent"] | None = None
+    drip: float = 0.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request as it arrived: its number from 1, path, Authorization header and body."""
+
+    number: int
+    path: str
+    authorization: str | None
+    body: dict[str, Any]
+
+
+Faults = Callable[[Asked], Fault | None]
+Script = Callable[[Sequence[Mapping[str, str]]], str]
+
+
+def at(**faults: Fault) -> Faults:
+    """Return faults by request number: `at(n1=Fault(503), n3=..., other=...)`."""
+    return lambda asked: faults.get(f"n{asked.number}", faults.get("other"))
+
+
+def draw(messages: Sequence[Mapping[str, str]], count: int) -> int:
+    """Return a number below `count` that depends on the messages only."""
+    text = json.dumps([dict(message) for message in messages], sort_keys=True)
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16) % count
+
+
+def scripted_reply(messages: Sequence[Mapping[str, str]]) -> str:
+    """Return an answer where the last user message asks for an `Answer:` line, else feedback.
+
+    The answer is one of the options or words that the message offers, else a number.
+    """
+    last = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
+    if "Answer:" not in last:
+        return FEEDBACK[draw(messages, len(FEEDBACK))]
+    letters = sorted(set(re.findall(r"\([A-Z]\)", last)))
+    words = [word for word in WORDS if re.search(rf"\b{word}\b", last, re.IGNORECASE)]
+    choices = letters or words or [str(number) for number in range(10)]
+    choice = choices[draw(messages, len(choices))]
+    return f"The question offers {len(choices)} answers. I compare them.\nAnswer: {choice}"
+
+
+def completion(body: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """Return the response of the chat protocol that carries `text`."""
+    prompt = sum(len(message["content"].split()) for message in body["messages"])
+    return {
+        "id": f"chatcmpl-{draw(body['messages'], 10**9)}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": len(text.split()),
+            "total_tokens": prompt + len(text.split()),
+        },
+    }
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    teacher: "ScriptedTeacher"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Stay silent about clients that went away; report anything else."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    server: _Server
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        teacher = self.server.teacher
+        asked = teacher._note(self.path, self.headers.get("authorization"), json.loads(raw))
+        fault = teacher.faults(asked) or Fault()
+        time.sleep(fault.delay + teacher.spread * draw(asked.body["messages"], 1000) / 1000)
+        if fault.cut == "before":
+            # Linger 0: the client sees a reset.
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.close_connection = True
+            return
+        if isinstance(fault.body, bytes):
+            body = fault.body
+        elif not self.path.endswith("/chat/completions"):
+            fault, body = Fault(404), b'{"error": {"message": "no such path"}}'
+        else:
+            reply = completion(asked.body, teacher.script(asked.body["messages"]))
+            body = json.dumps(fault.body(reply) if fault.body else reply).encode()
+        self._answer(fault, body)
+        with teacher._lock:
+            teacher.answered += 1
+
+    def _answer(self, fault: Fault, body: bytes) -> None:
+        headers = {"content-type": "application/json", "x-request-id": "scripted"}
+        if fault.cut != "silent":
+            headers["content-length"] = str(len(body))
+        if fault.cut:
+            headers["connection"] = "close"
+            self.close_connection = True
+            body = body[: len(body) // 2]
+        self.send_response(fault.status)
+        for name, value in {**headers, **fault.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if fault.drip:
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(fault.drip)
+        else:
+            self.wfile.write(body)
+            self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Write no access log."""
+
+
+class ScriptedTeacher:
+    """The server, on a free port of 127.0.0.1 unless told otherwise.
+
+    Args:
+        faults: called with every request; what it returns is done instead of an ordinary answer.
+        script: the reply to messages.
+        spread: answers are delayed by up to so many seconds, each by its own content, so that they
+            come out of order.
+        port: 0 takes a free one.
+        requests_log: a file that gets the body of every request as a line.
+
+    Attributes:
+        requests: all requests so far.
+        answered: how many were answered in full.
+    """
+
+    def __init__(
+        self,
+        faults: Faults = lambda asked: None,
+        script: Script = scripted_reply,
+        spread: float = 0.0,
+        port: int = 0,
+        requests_log: Path | None = None,
+    ) -> None:
+        self.faults = faults
+        self.script = script
+        self.spread = spread
+        self.requests: list[Asked] = []
+        self.answered = 0
+        self._lock = threading.Lock()
+        self._requests_log = requests_log
+        self._server = _Server(("127.0.0.1", port), _Handler)
+        self._server.teacher = self
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> "ScriptedTeacher":
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _note(self, path: str, authorization: str | None, body: dict[str, Any]) -> Asked:
+        with self._lock:
+            asked = Asked(len(self.requests) + 1, path, authorization, body)
+            self.requests.append(asked)
+            if self._requests_log is not None:
+                with self._requests_log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps({"number": asked.number, "body": body}) + "\n")
+        return asked
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C; the port is in the port file once the server listens."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--port-file", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--requests-log", type=Path)
+    args = parser.parse_args()
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    with ScriptedTeacher(port=args.port, requests_log=args.requests_log) as teacher:
+        temporary = args.port_file.with_name(args.port_file.name + ".tmp")
+        temporary.write_text(f"{teacher.port}\n", encoding="utf-8")
+        temporary.replace(args.port_file)
+        stop.wait()
+
+
+if __name__ == "__main__":
+    main()

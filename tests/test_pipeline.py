@@ -1,0 +1,239 @@
+"""Promises 1 and 2 on the graph: dvc.yaml tells the truth, and a change reaches its own cells only.
+
+Covered, for every scale: the code, data, prompts and params that each cell declares against its
+imports, its command line and what its module can read; which cells a change makes stale; the number
+of cells. Each check is also run on a copy that is broken on purpose. Not covered: running (test_tiny_run.py).
+"""
+
+import shlex
+import shutil
+from collections.abc import Iterable
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+
+import networkx as nx
+import pytest
+import yaml
+from closure import closure
+from conftest import ROOT
+from dvc.dependency import ParamsDependency
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+
+from stages.errors import UserError
+from stages.params import Params
+from stages.pipeline import cell_arguments
+
+SCALES = ["laptop", "paper", "open", "tiny"]
+OUTPUT_FLAGS = {"--out", "--facts", "--train", "--test", "--metrics"}
+
+
+def load(root: Path) -> list[PipelineStage]:
+    return list(Repo(str(root), uninitialized=True).index.stages)
+
+
+@pytest.fixture(scope="module")
+def pipelines(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[PipelineStage]]:
+    loaded = {}
+    for scale in SCALES:
+        root = tmp_path_factory.mktemp(scale)
+        shutil.copy(ROOT / "dvc.yaml", root)
+        shutil.copy(ROOT / "scales" / f"{scale}.yaml", root / "params.yaml")
+        (root / ".dvc").mkdir()
+        loaded[scale] = load(root)
+    return loaded
+
+
+def group(stage: PipelineStage) -> str:
+    return str(stage.name).split("@")[0]
+
+
+def words(stage: PipelineStage) -> list[str]:
+    return shlex.split(str(stage.cmd))
+
+
+def module_of(stage: PipelineStage) -> str:
+    assert words(stage)[:2] == ["python", "-m"]
+    return words(stage)[2]
+
+
+def files_of(outputs: Iterable[object]) -> set[str]:
+    return {str(out.def_path) for out in outputs if not isinstance(out, ParamsDependency)}
+
+
+def wrong_code(root: Path, stage: PipelineStage) -> set[str]:
+    """Return code that is declared and not needed, or needed and not declared."""
+    declared = {path for path in files_of(stage.deps) if path.startswith("stages/")}
+    given = {word for word in words(stage) if word.startswith("stages/")}
+    return declared ^ (closure(root, module_of(stage)) | given)
+
+
+def wrong_files(stage: PipelineStage) -> set[str]:
+    """Return data, prompts and outputs that the command line and the declaration disagree on."""
+    command = words(stage)
+    named_in, named_out = set(), set()
+    for flag, value in pairwise(command):
+        if flag.startswith("--") and "/" in value:
+            # A pattern over cells stands for its folder.
+            path = value if "{" not in value else str(Path(value).parent)
+            (named_out if flag in OUTPUT_FLAGS else named_in).add(path)
+    declared = {path for path in files_of(stage.deps) if not path.startswith("stages/")}
+    named_in = {path for path in named_in if not path.startswith("stages/")}
+    # The report reads one table of the paper's folder, and says which.
+    declared = {"data/paper" if path.startswith("data/paper/") else path for path in declared}
+    return (named_in ^ declared) | (named_out ^ files_of(stage.outs))
+
+
+def wrong_params(stage: PipelineStage) -> set[str]:
+    """Return params that are declared and cannot be read, or the other way round."""
+    declared = {
+        key for dep in stage.deps if isinstance(dep, ParamsDependency) for key in dep.params
+    }
+    _, _, suffix = group(stage).partition("_")
+    module = import_module(module_of(stage))
+    patterns = getattr(module, f"PARAMS_{suffix.upper()}", None) or module.PARAMS
+    flags = dict(pairwise(words(stage)))
+    axes = {flag.removeprefix("--"): value for flag, value in flags.items()}
+    return declared ^ {pattern.format(**axes) for pattern in patterns}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_pipeline_tells_the_truth(scale: str, pipelines: dict[str, list[PipelineStage]]) -> None:
+    for stage in pipelines[scale]:
+        assert not wrong_code(ROOT, stage), stage.name
+        assert not wrong_files(stage), stage.name
+        assert not wrong_params(stage), stage.name
+
+
+def test_the_checks_notice(pipelines: dict[str, list[PipelineStage]], tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "stages", tmp_path / "stages")
+    (tmp_path / "stages" / "extra.py").write_text("VALUE = 1\n")
+    seeds = tmp_path / "stages" / "seeds.py"
+    seeds.write_text(seeds.read_text() + "\n\ndef late() -> None:\n    import stages.extra\n")
+    respond = next(stage for stage in pipelines["tiny"] if group(stage) == "respond")
+    assert wrong_code(tmp_path, respond) == {"stages/extra.py"}
+
+    text = (ROOT / "dvc.yaml").read_text()
+    for old, new, check in (
+        ("      - students.${item.student}\n", "      - students\n", wrong_params),
+        ("      - prompts/respond/task.jinja\n", "", wrong_files),
+        ("      - data/raw/${item.suite}\n", "      - data/raw\n", wrong_files),
+    ):
+        broken = tmp_path / "broken"
+        shutil.rmtree(broken, ignore_errors=True)
+        (broken / ".dvc").mkdir(parents=True)
+        assert old in text
+        (broken / "dvc.yaml").write_text(text.replace(old, new))
+        shutil.copy(ROOT / "scales" / "tiny.yaml", broken / "params.yaml")
+        assert any(check(stage) for stage in load(broken)), old
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) -> None:
+    counts: dict[str, int] = {}
+    for stage in pipelines[scale]:
+        counts[group(stage)] = counts.get(group(stage), 0) + 1
+    total = sum(counts.values())
+    print(f"{scale}: {total} cells, {counts}")
+    students = {"laptop": 1, "paper": 3, "open": 3, "tiny": 1}[scale]
+    seeds = 3 if students == 3 else 1
+    conditions = 3 if scale == "tiny" else 5
+    assert counts["respond"] == students * seeds
+    assert counts["revise"] == students * seeds * conditions
+    feedback = ("feedback", "feedback_compared", "feedback_told")
+    assert sum(counts[name] for name in feedback) == counts["revise"]
+    assert total <= (40 if scale == "tiny" else 250)
+
+
+def test_only_the_report_writes_reports(pipelines: dict[str, list[PipelineStage]]) -> None:
+    for stage in pipelines["paper"]:
+        writes = any(path.startswith("reports/") for path in files_of(stage.outs))
+        assert writes == (group(stage) == "report")
+
+
+def stale(
+    stages: list[PipelineStage], *, path: str = "", key: str = ""
+) -> tuple[set[str], set[str]]:
+    """Return the cells that declare a path or a param, and those with all their descendants."""
+    own = set()
+    for stage in stages:
+        for dep in stage.deps:
+            if isinstance(dep, ParamsDependency):
+                touched = any(key and (key + ".").startswith(f"{p}.") for p in dep.params)
+            else:
+                touched = bool(path) and dep.def_path == path
+            if touched:
+                own.add(str(stage.name))
+    graph = stages[0].repo.index.graph
+    names = {stage: str(stage.name) for stage in graph}
+    reached = set(own)
+    for stage in graph:
+        if names[stage] in own:
+            reached |= {names[child] for child in nx.ancestors(graph, stage)}
+    return own, reached
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_a_change_reaches_its_own_cells_only(
+    scale: str, pipelines: dict[str, list[PipelineStage]]
+) -> None:
+    stages = pipelines[scale]
+    everything = {str(stage.name) for stage in stages}
+    revised = {name for name in everything if name.startswith("revise@")}
+    downstream = {"score_revise@bbh", "report"}
+    params = yaml.safe_load((ROOT / "scales" / f"{scale}.yaml").read_text())
+
+    for change in (
+        {"path": "prompts/feedback/regex_focused.jinja"},
+        {"key": "conditions.regex_focused.sentences"},
+    ):
+        _, reached = stale(stages, **change)
+        feedback = {n for n in everything if n.startswith("feedback@bbh-regex_focused-")}
+        own_revised = {n for n in revised if "-regex_focused-" in n}
+        assert feedback
+        # `conditions` as a whole is read for its keys by the score of revise and by the report.
+        assert reached == feedback | own_revised | downstream
+
+    _, reached = stale(stages, path="stages/tasks/extraction.yaml")
+    assert reached == {"score_respond@bbh", "score_answer@bbh", "score_revise@bbh", "report"}
+
+    student = next(iter(params["students"]))
+    _, reached = stale(stages, key=f"students.{student}.sampling.temperature")
+    for name in everything - reached:
+        assert name.split("@")[0] in {"fetch", "download", "prepare", "answer", "score_answer"} or (
+            f"-{student}" not in name
+        )
+    assert {n for n in everything if n.startswith("respond@") and student in n} <= reached
+    if len(params["students"]) > 1:
+        others = {n for n in everything - reached if n.startswith(("respond@", "revise@"))}
+        assert len(others) == len([n for n in revised if student not in n]) * 6 // 5
+
+    teacher = params["grid"]["teacher"]
+    _, reached = stale(stages, key=f"teachers.{teacher}.sampling.max_new_tokens")
+    assert not any(name.startswith(("respond@", "feedback_told@", "fetch@")) for name in reached)
+
+    _, reached = stale(stages, key="suites.bbh.test")
+    assert "download@bbh" not in reached
+    assert "prepare@bbh" in reached
+
+    _, reached = stale(stages, key="report.bootstrap")
+    assert reached == {"report"}
+
+
+def test_undeclared_params_cannot_be_read() -> None:
+    params = Params(ROOT / "scales" / "tiny.yaml", ("students.{student}",), student="tiny")
+    with pytest.raises(KeyError):
+        params.get("grid", dict)
+
+
+def test_cell_arguments_come_from_dvc_yaml() -> None:
+    arguments = cell_arguments(
+        ROOT / "dvc.yaml", ROOT / "scales" / "tiny.yaml", "feedback",
+        suite="bbh", condition="unconstrained", student="tiny", seed=0,
+    )  # fmt: skip
+    assert arguments[arguments.index("--teacher") + 1] == "scripted"
+    out = "data/feedback/bbh/unconstrained-tiny-0.jsonl"
+    assert arguments[arguments.index("--out") + 1] == out
+    with pytest.raises(UserError, match="no value for"):
+        cell_arguments(ROOT / "dvc.yaml", ROOT / "scales" / "tiny.yaml", "feedback", suite="bbh")

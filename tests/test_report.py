@@ -1,0 +1,493 @@
+"""The report stage: figures of Table 3, what it refuses, its LaTeX.
+
+Covers: hand-made scores to figures, by their definitions; pairing, seeds, floors, flagged items,
+Holm over the table; every mistake in the scores that would compare unlike cells; equal input, equal
+bytes; the table typeset by pdflatex without a warning (skipped where there is none, save with
+CI=true).
+Does not cover: the statistics themselves (test_stats.py), and how the page looks.
+"""
+
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import report
+from stages.errors import UserError
+from stages.records import Item, Outcome, Score, Split, write_jsonl
+from stages.reporting import latex
+from stages.stats import wilson
+
+PAPER = Path(__file__).parents[1] / "data" / "paper"
+CONDITIONS = {
+    "ground_truth": ["target"],
+    "unconstrained": [],
+    "teacher_answer": ["teacher_answer"],
+    "lazy": ["target"],
+    "regex_focused": ["answer_format"],
+}
+
+
+def item(task: str, index: int, split: Split = "test", target: str = "A", **more: object) -> Item:
+    values: dict[str, object] = {
+        "id": f"bbh/{task}/{split}-{index}",
+        "suite": "bbh",
+        "task": task,
+        "split": split,
+        "index": index,
+        "question": "Which one?",
+        "answer_format": "a letter",
+        "family": "letter",
+        "options": {"A": "this", "B": "that"},
+        "target": target,
+        "flags": (),
+    }
+    return Item(**(values | more))  # type: ignore[arg-type]
+
+
+def score(
+    of: Item, condition: str | None, outcome: Outcome, *, student: str = "small", **more: object
+) -> Score:
+    right = outcome == "correct"
+    values: dict[str, object] = {
+        "step": "revise" if condition else "respond",
+        "suite": "bbh",
+        "task": of.task,
+        "item": of.id,
+        "split": of.split,
+        "model": student,
+        "condition": condition,
+        "seed": 0,
+        "outcome": outcome,
+        "score": float(right),
+        "solved": right,
+        "strict": None,
+        "tolerant": None,
+        "tolerant_score": float(right),
+        "cues": 1,
+        "truncated": False,
+        "kept_original": None,
+        "flags": of.flags,
+        "completion_tokens": 10,
+    }
+    return Score(**(values | more))  # type: ignore[arg-type]
+
+
+class House:
+    """A folder with everything that the stage reads."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.items: list[Item] = []
+        self.train: list[Item] = []
+        self.scores: list[Score] = []
+        self.params: dict[str, object] = {
+            "scale": "tiny",
+            "students": {"small": {}},
+            "conditions": {
+                slug: {"sees": sees, "sentences": None} for slug, sees in CONDITIONS.items()
+            },
+            "grid": {
+                "teacher": "tutor",
+                "seeds": [0],
+                "asked": ["ground_truth", "unconstrained", "regex_focused"],
+                "compared": ["teacher_answer"],
+                "told": ["lazy"],
+            },
+            "report": {
+                "bootstrap": 500,
+                "seed": 0,
+                "labels": {"small": "Small_1 & co"},
+                "paper_students": {"small": "0.5B"},
+            },
+        }
+
+    def run(self, out: str = "out") -> list[dict[str, str]]:
+        """Run the stage and return the rows of table3.csv."""
+        params = self.root / "params.yaml"
+        params.write_text(yaml.safe_dump(self.params, sort_keys=False), encoding="utf-8")
+        write_jsonl(self.root / "tasks" / "bbh" / "test.jsonl", self.items)
+        write_jsonl(self.root / "tasks" / "bbh" / "train.jsonl", self.train)
+        for step in ("respond", "revise"):
+            rows = [row for row in self.scores if row.step == step]
+            write_jsonl(self.root / "score" / "bbh" / f"{step}.jsonl", rows)
+        flags = {
+            "--params": params,
+            "--scores": self.root / "score",
+            "--tasks": self.root / "tasks",
+            "--paper": PAPER,
+            "--out": self.root / out,
+            "--metrics": self.root / out / "metrics.json",
+        }
+        report.main(
+            report.parser().parse_args([str(part) for pair in flags.items() for part in pair])
+        )
+        with (self.root / out / "table3.csv").open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+def cell(rows: list[dict[str, str]], condition: str, items: str = "all") -> dict[str, str]:
+    (found,) = [row for row in rows if (row["condition"], row["items"]) == (condition, items)]
+    return found
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Two subtasks of four items; by hand, only `unconstrained` differs from the baseline."""
+    house = House(tmp_path)
+    house.train = [item(task, index, "train", "A") for task in ("a", "b") for index in range(2)]
+    house.items = [item(task, index) for task in ("a", "b") for index in range(4)]
+    before: list[Outcome] = ["correct", "incorrect", "unparsed", "incorrect"] * 2
+    after: list[Outcome] = ["correct", "correct", "correct", "unparsed"] * 2
+    for slug in (None, *CONDITIONS):
+        outcomes = after if slug == "unconstrained" else before
+        house.scores += [
+            score(of, slug, outcome) for of, outcome in zip(house.items, outcomes, strict=True)
+        ]
+    return house
+
+
+def large(root: Path, students: int, seeds: int) -> House:
+    """54 items of 27 subtasks, random outcomes."""
+    house = House(root)
+    rng = random.Random(0)
+    tasks = [f"subtask_{number:02d}" for number in range(27)]
+    house.train = [item(task, 0, "train") for task in tasks]
+    house.items = [
+        item(task, index, flags=("bad:two answers",) if (task, index) == (tasks[3], 1) else ())
+        for task in tasks
+        for index in range(2)
+    ]
+    slugs = [f"student_{number}" for number in range(students)]
+    house.params["students"] = {slug: {} for slug in slugs}
+    grid = house.params["grid"]
+    assert isinstance(grid, dict)
+    grid["seeds"] = list(range(seeds))
+    house.params["report"] = {
+        "bootstrap": 500,
+        "seed": 0,
+        "labels": {slug: f"Student-{slug[-1]}-Instruct" for slug in slugs},
+        "paper_students": dict(zip(slugs, ("7B", "1.5B", "0.5B"), strict=False)),
+    }
+    for student in slugs:
+        for slug in (None, *CONDITIONS):
+            weights = (20, 55, 25) if slug == "lazy" else (7, 68, 25)
+            for of in house.items:
+                for seed in range(seeds):
+                    (outcome,) = rng.choices(("correct", "incorrect", "unparsed"), weights)
+                    assert outcome in ("correct", "incorrect", "unparsed")
+                    house.scores.append(score(of, slug, outcome, student=student, seed=seed))
+    return house
+
+
+# Figures
+
+
+def test_rates_by_hand(house: House) -> None:
+    rows = house.run()
+    base, after = cell(rows, "baseline"), cell(rows, "unconstrained")
+    assert [base[key] for key in ("n", "seeds", "trajectories")] == ["8", "1", "8"]
+    assert float(base["match_rate"]) == 6 / 8
+    assert float(base["score"]) == 2 / 8
+    assert float(base["correct_if_matched"]) == pytest.approx(2 / 6, abs=1e-6)
+    assert float(after["score"]) == 6 / 8
+    assert float(after["correct_if_matched"]) == 1
+    assert (base["unparsed"], after["unparsed"]) == ("2", "2")
+    low, high = wilson(2, 8)
+    assert (float(base["score_low"]), float(base["score_high"])) == pytest.approx(
+        (low, high), abs=1e-6
+    )
+    # All matched are right: nothing to resample, so Wilson's interval of 6 of 6.
+    assert float(after["correct_if_matched_low"]) == pytest.approx(wilson(6, 6).low, abs=1e-6)
+
+
+def test_difference_by_hand(house: House) -> None:
+    rows = house.run()
+    after, same = cell(rows, "unconstrained"), cell(rows, "lazy")
+    assert float(after["difference"]) == 0.5
+    assert after["discordant"] == "4"
+    assert (after["test"], float(after["p"])) == ("McNemar", 2 / 2**4)
+    assert float(after["p_holm"]) == 5 * 2 / 2**4  # five differences in the table
+    # Matched in both: the first two of each subtask; the gain is one of the two.
+    assert after["matched_in_both"] == "4"
+    assert float(after["difference_matched"]) == 0.5
+    assert float(same["difference"]) == 0 == float(same["difference_high"])
+    assert float(same["p_holm"]) == 1
+    assert cell(rows, "baseline")["difference"] == "" == cell(rows, "baseline")["p_holm"]
+
+
+def test_rows_stand_in_the_papers_order_beside_its_figures(house: House) -> None:
+    rows = [row for row in house.run() if row["items"] == "all"]
+    with (PAPER / "table3.csv").open(encoding="utf-8", newline="") as stream:
+        paper = [row for row in csv.reader(stream) if row[0] == "0.5B"]
+    keys = ("condition_label", "match_rate_paper", "score_paper", "correct_if_matched_paper")
+    assert [[row[key] for key in keys] for row in rows] == [row[1:] for row in paper]
+    oracle = [row["condition"] for row in rows if row["sees_target"] == "True"]
+    assert oracle == ["ground_truth", "lazy"]
+
+
+def test_a_condition_that_the_paper_lacks_comes_last(house: House) -> None:
+    conditions, grid = house.params["conditions"], house.params["grid"]
+    assert isinstance(conditions, dict)
+    assert isinstance(grid, dict)
+    conditions["praise"] = {"sees": [], "sentences": None}
+    grid["told"] = ["praise", *grid["told"]]
+    house.scores += [score(of, "praise", "errored") for of in house.items]
+    last = [row for row in house.run() if row["items"] == "all"][-1]
+    assert (last["condition_label"], last["score_paper"], last["errored"]) == ("Praise", "", "8")
+    assert last["correct_if_matched"] == ""
+
+
+def test_no_papers_figures_without_a_paper_student(house: House) -> None:
+    settings = house.params["report"]
+    assert isinstance(settings, dict)
+    settings["paper_students"] = {}
+    assert {row["score_paper"] for row in house.run()} == {""}
+
+
+def test_floors(house: House) -> None:
+    """Chance is one over the options, 0 for free-form; the majority answer is train's."""
+    house.items[0] = item("a", 0, target="B")
+    house.items[1] = item("a", 1, target="word", options={}, family="word")
+    row = house.run()[0]
+    assert float(row["chance"]) == 7 * 0.5 / 8
+    assert float(row["majority"]) == 6 / 8
+
+
+def test_flagged_items_left_out(house: House) -> None:
+    house.items[1] = item("a", 1, flags=("duplicate:bbh/a/train-0",))
+    rows = house.run()
+    without = cell(rows, "unconstrained", "unflagged")
+    assert without["n"] == "7"
+    assert float(without["difference"]) == pytest.approx(3 / 7, abs=1e-6)
+    assert cell(rows, "unconstrained")["n"] == "8"
+
+
+def test_macro_weighs_subtasks_alike(house: House) -> None:
+    """Subtask a keeps one item, which is right: macro (1 + 1/4) / 2, micro 2/5."""
+    gone = {of.id for of in house.items[1:4]}
+    house.items = [of for of in house.items if of.id not in gone]
+    house.scores = [row for row in house.scores if row.item not in gone]
+    base = cell(house.run(), "baseline")
+    assert float(base["macro"]) == 0.625
+    assert float(base["score"]) == 0.4
+
+
+def test_tolerant_truncated_and_kept_are_counted(house: House) -> None:
+    position = next(at for at, row in enumerate(house.scores) if row.condition == "lazy")
+    house.scores[position + 1] = score(
+        house.items[1],
+        "lazy",
+        "incorrect",
+        truncated=True,
+        kept_original="feedback refused",
+        tolerant_score=1.0,
+    )
+    lazy = cell(house.run(), "lazy")
+    assert [lazy[key] for key in ("truncated", "kept", "errored")] == ["1", "1", "0"]
+    assert (float(lazy["score"]), float(lazy["tolerant"])) == (2 / 8, 3 / 8)
+
+
+def test_seeds_are_averaged_within_items(tmp_path: Path) -> None:
+    house = large(tmp_path, students=1, seeds=3)
+    rows = house.run()
+    for condition in ("baseline", "lazy"):
+        row = cell(rows, condition)
+        own = [float(value) for value in row["score_by_seed"].split(";")]
+        assert len(own) == 3
+        assert float(row["score"]) == pytest.approx(sum(own) / 3, abs=1e-5)
+        assert (row["n"], row["trajectories"]) == ("54", "162")
+    lazy = cell(rows, "lazy")
+    assert lazy["test"] == "permutation"
+    # Not Wilson's interval of 162 independent answers.
+    hits = round(float(lazy["score"]) * 162)
+    assert float(lazy["score_low"]) != pytest.approx(wilson(hits, 162).low, abs=1e-4)
+
+
+def test_order_of_the_scores_does_not_matter(house: House) -> None:
+    house.run("first")
+    random.Random(1).shuffle(house.scores)
+    house.run("second")
+    for name in ("table3.csv", "table3.tex", "metrics.json"):
+        assert (house.root / "first" / name).read_bytes() == (
+            house.root / "second" / name
+        ).read_bytes()
+
+
+def test_metrics(house: House) -> None:
+    house.run()
+    metrics = json.loads((house.root / "out" / "metrics.json").read_text(encoding="utf-8"))
+    small = metrics["table3"]["small"]
+    assert (small["n"], small["baseline"]) == (8, 0.25)
+    assert small["difference"]["unconstrained"] == 0.5
+    assert small["unparsed_rate"]["baseline"] == 0.25
+    assert set(small["difference"]) == set(CONDITIONS)
+
+
+# What is refused
+
+
+def refused(house: House, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        house.run()
+    assert not (house.root / "out").exists()
+
+
+def test_missing_cell(house: House) -> None:
+    house.scores = [row for row in house.scores if row.condition != "lazy"]
+    refused(house, r"revise\.jsonl: no scores of student small, condition lazy, seed 0")
+
+
+def test_missing_items(house: House) -> None:
+    del house.scores[-2:]
+    refused(house, r"revise\.jsonl: student small, condition regex_focused, seed 0 lacks 2 of 8")
+
+
+def test_foreign_item(house: House) -> None:
+    house.scores.insert(0, score(item("c", 9), None, "correct"))
+    refused(house, r"respond\.jsonl:1: item 'bbh/c/test-9' is not among the test items")
+
+
+def test_repeated_item(house: House) -> None:
+    house.scores.insert(8, house.scores[0])
+    refused(house, r"respond\.jsonl:9: item 'bbh/a/test-0' twice for student small")
+
+
+@pytest.mark.parametrize("more", [{"student": "other"}, {"seed": 1}, {"condition": "praise"}])
+def test_cell_outside_the_grid(house: House, more: dict[str, str]) -> None:
+    house.scores.append(
+        score(house.items[0], **({"condition": "lazy", "outcome": "correct"} | more))  # type: ignore[arg-type]
+    )
+    refused(house, r"revise\.jsonl:41: student .* is not in the grid")
+
+
+def test_baseline_with_a_condition(house: House) -> None:
+    house.scores[0] = score(house.items[0], "lazy", "correct", step="respond")
+    refused(house, r"respond\.jsonl:1: student small, condition lazy, seed 0 is not in the grid")
+
+
+def test_subtask_without_train_items(house: House) -> None:
+    house.train = house.train[:2]
+    refused(house, r"train\.jsonl: no items of b")
+
+
+def test_unknown_paper_student(house: House) -> None:
+    settings = house.params["report"]
+    assert isinstance(settings, dict)
+    settings["paper_students"] = {"small": "72B"}
+    refused(house, r"report\.paper_students\.small: .* no '72B'")
+
+
+def test_missing_scores_file(house: House) -> None:
+    house.run()
+    (house.root / "score" / "bbh" / "revise.jsonl").unlink()
+    command = [sys.executable, "-m", "stages.report", "--params", "params.yaml"]
+    command += ["--scores", "score", "--tasks", "tasks", "--paper", str(PAPER)]
+    command += ["--out", "again", "--metrics", "again/metrics.json"]
+    done = subprocess.run(
+        command,
+        cwd=house.root,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "error: score/bbh/revise.jsonl: no such file\n"
+    assert not (house.root / "again").exists()
+
+
+# LaTeX
+
+
+def test_numbers_in_latex() -> None:
+    assert latex.number(-0.056) == "$-$0.06"
+    assert latex.number(-0.001) == "0.00"
+    assert latex.number(float("nan")) == "--"
+    assert latex.p_value(0.0001) == "$<$0.001"
+    assert latex.escape("50% of a_b & {c} \\") == r"50\% of a\_b \& \{c\} \textbackslash{}"
+
+
+def test_bold_and_dagger(tmp_path: Path) -> None:
+    """Bold where the interval excludes 0, never where the ground truth is seen."""
+    house = large(tmp_path, students=1, seeds=1)
+    for at, row in enumerate(house.scores):
+        if row.condition in ("lazy", "unconstrained"):
+            of = next(of for of in house.items if of.id == row.item)
+            house.scores[at] = score(of, row.condition, "correct", student=row.model)
+    house.run()
+    text = (tmp_path / "out" / "table3.tex").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith(("Lazy", "Unconstrained"))]
+    assert any(r"\textbf" in line for line in _differences(text) if line.startswith("Unc"))
+    assert not any(r"\textbf" in line for line in _differences(text) if line.startswith("Lazy"))
+    assert all((r"\dag" in line) is line.startswith("Lazy") for line in lines)
+
+
+def _differences(text: str) -> list[str]:
+    """Return the rows of the second tabular, each on one line."""
+    return [row.strip() for row in text.split(r"\begin{tabular}")[2].split("\\\\\n")]
+
+
+def test_caption(tmp_path: Path) -> None:
+    house = large(tmp_path, students=1, seeds=1)
+    house.run("tiny")
+    house.params["scale"] = "laptop"
+    house.run("laptop")
+    tiny, laptop = (
+        (tmp_path / scale / "table3.tex").read_text(encoding="utf-8")
+        for scale in ("tiny", "laptop")
+    )
+    assert tiny.startswith("% Generated by the stage `report`")
+    for said in ("Student-0-Instruct", "teacher Tutor", "$n = 54$", "1 of them flagged", "7B"):
+        assert said in tiny
+    assert "not comparable" in laptop
+    assert "not comparable" not in tiny
+
+
+@pytest.mark.parametrize(("students", "seeds"), [(1, 1), (3, 1), (3, 3)])
+def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -> None:
+    if shutil.which("pdflatex") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("pdflatex is not installed")
+        pytest.skip("pdflatex is not installed")
+    house = large(tmp_path, students, seeds)
+    house.params["scale"] = "laptop"
+    house.run()
+    (tmp_path / "page.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+        "\\input{out/table3}\n\\end{document}\n",
+        encoding="utf-8",
+    )
+    for _ in range(2):  # the second run knows the label
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:]
+    log = (tmp_path / "page.log").read_text(encoding="utf-8", errors="replace")
+    assert re.findall(r".*(?:Overfull|Underfull|[Ww]arning|undefined|too large).*", log) == []
+    assert "Output written on page.pdf (1 page" in log
+
+
+def test_help_is_instant() -> None:
+    """Importing the stage loads nothing heavy; torch is not for the report at all."""
+    code = "import sys, stages.report; print({'numpy', 'pandas', 'torch'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "set()\n"
