@@ -39,7 +39,7 @@ def ask(args: argparse.Namespace, role: Role, cell: str, seed: int) -> list[Conv
             ),
             seed=derive(step, seed, item.id),
         )
-        for item in read_jsonl(args.items, Item)
+        for item in read_jsonl(args.items, Item, "id")
     ]
 
 

@@ -8,6 +8,7 @@ names that do not fit together. What is not pinned yet is warned about.
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ class Price(Section):
 
     input: float | None = Field(ge=0)
     output: float | None = Field(ge=0)
-    as_of: str | None
+    as_of: date | None
 
 
 class Whole(Section):
@@ -76,6 +77,12 @@ def check_whole(path: Path, prompts: Path) -> Whole:
     for slug in whole.grid.asked + whole.grid.told:
         if "teacher_answer" in whole.conditions[slug].sees:
             raise UserError(f"{path}: conditions.{slug}: sees teacher_answer, so grid.compared")
+    for slug in whole.grid.compared:
+        if "teacher_answer" not in whole.conditions[slug].sees:
+            raise UserError(f"{path}: grid.compared: {slug} does not see teacher_answer")
+    for slug in whole.report.paper_students:
+        if slug not in whole.students:
+            raise UserError(f"{path}: report.paper_students.{slug}: no such key under students")
     return whole
 
 

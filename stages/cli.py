@@ -29,12 +29,21 @@ def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentPar
     try:
         main(args)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _complain(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _complain(f"{error.filename2 or error.filename}: {error.strerror}")
     sys.exit(0)
+
+
+def _complain(text: str) -> NoReturn:
+    """Exit with one line, even where the text quotes a name with line ends in it."""
+    print("error:", *text.splitlines(), file=sys.stderr)
+    sys.exit(1)

@@ -61,8 +61,10 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
-    """Return each trajectory with the condition's text on it.
+def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str | None]]:
+    """Return each trajectory with the condition's text on it, None where there is none to give.
+
+    There is none on a trajectory without a reply, nor where the teacher's own answer failed.
 
     A template is given the trajectory and, beyond it, only what the condition `sees`: asking for
     the target without access to it is an error, not a leak.
@@ -70,16 +72,19 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
     condition = Params(args.params, PARAMS_TOLD, condition=args.condition).get(
         "conditions.{condition}", Condition
     )
-    items = {item.id: item for item in read_jsonl(args.items, Item)}
+    items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
     answers = _own_answers(args.answers)
     if "teacher_answer" in condition.sees and not answers:
         raise UserError(f"{args.condition} sees the teacher's answer: --answers is needed")
     template = Prompt(args.template)
-    rendered = []
-    for trajectory in read_jsonl(args.trajectories, Trajectory):
+    rendered: list[tuple[Trajectory, str | None]] = []
+    for trajectory in read_jsonl(args.trajectories, Trajectory, "item"):
         item = items.get(trajectory.item)
         if item is None:
             raise UserError(f"{args.trajectories}: {trajectory.item} is not in {args.items}")
+        if trajectory.failed:
+            rendered.append((trajectory, None))
+            continue
         access: dict[str, object] = {"sentences": condition.sentences}
         if "target" in condition.sees:
             access["target"] = item.target
@@ -88,7 +93,11 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
         if "teacher_answer" in condition.sees:
             if trajectory.item not in answers:
                 raise UserError(f"{args.answers}: no answer to {trajectory.item}")
-            access["teacher_answer"] = answers[trajectory.item]
+            answer = answers[trajectory.item]
+            if answer.failed:
+                rendered.append((trajectory, None))
+                continue
+            access["teacher_answer"] = neutralise(answer.last.text)
         turns = [
             {"prompt": turn.messages[-1].content, "reply": neutralise(turn.reply.text)}
             for turn in trajectory.exchanges
@@ -97,10 +106,10 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
     return rendered
 
 
-def _own_answers(path: Path | None) -> Mapping[str, str]:
+def _own_answers(path: Path | None) -> Mapping[str, Trajectory]:
     if path is None:
         return {}
-    return {t.item: neutralise(t.last.text) for t in read_jsonl(path, Trajectory)}
+    return {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
 
 
 def _cell(args: argparse.Namespace) -> str:
@@ -108,7 +117,7 @@ def _cell(args: argparse.Namespace) -> str:
 
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
-    """Return what the teacher is shown, trajectory by trajectory."""
+    """Return what the teacher is shown, for each trajectory that there is something to say on."""
     system = _teacher(args).system
     return [
         Conversation(
@@ -117,6 +126,7 @@ def conversations(args: argparse.Namespace) -> list[Conversation]:
             seed=derive("feedback", args.condition, args.seed, trajectory.item),
         )
         for trajectory, text in prompts(args)
+        if text is not None
     ]
 
 
@@ -136,11 +146,13 @@ def _status(reply: Completion) -> FeedbackStatus:
 def _record(
     args: argparse.Namespace,
     trajectory: Trajectory,
-    text: str,
-    status: FeedbackStatus = "ok",
+    text: str | None,
     exchange: Exchange | None = None,
 ) -> Feedback:
     """Return the record; what a failed or refused request says is not feedback."""
+    status: FeedbackStatus = "error" if text is None else "ok"
+    if exchange is not None:
+        status = _status(exchange.reply)
     return Feedback(
         item=trajectory.item,
         suite=trajectory.suite,
@@ -158,8 +170,9 @@ def _record(
 
 def main(args: argparse.Namespace) -> None:
     """Write the feedback on every trajectory."""
+    shown = prompts(args)
     if args.teacher is None:
-        write_jsonl(args.out, (_record(args, tau, text) for tau, text in prompts(args)))
+        write_jsonl(args.out, (_record(args, tau, text) for tau, text in shown))
         return
     for flag in ("model", "facts"):
         if getattr(args, flag) is None:
@@ -167,20 +180,18 @@ def main(args: argparse.Namespace) -> None:
     asked = conversations(args)
     cell = Run(_cell(args), lambda: open_model(args.model))
     replies = cell.generate(asked, _teacher(args).sampling)
-    taus = read_jsonl(args.trajectories, Trajectory)
-    write_jsonl(
-        args.out,
-        (
-            _record(
-                args,
-                tau,
-                reply.text.strip(),
-                _status(reply),
-                Exchange(messages=conversation.messages, reply=reply),
-            )
-            for tau, conversation, reply in zip(taus, asked, replies, strict=True)
-        ),
+    exchanges = iter(
+        Exchange(messages=conversation.messages, reply=reply)
+        for conversation, reply in zip(asked, replies, strict=True)
     )
+    records = []
+    for tau, text in shown:
+        if text is None:
+            records.append(_record(args, tau, None))
+        else:
+            exchange = next(exchanges)
+            records.append(_record(args, tau, exchange.reply.text.strip(), exchange))
+    write_jsonl(args.out, records)
     cell.write_facts(args.facts)
 
 

@@ -4,6 +4,7 @@ Each stage module lists its keys in `PARAMS`, with the axes of its cell in brace
 (`students.{student}`); a test compares them with what DVC resolves for every cell of dvc.yaml.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,15 +18,31 @@ T = TypeVar("T")
 
 
 class Section(BaseModel):
-    """Base of all sections of params.yaml: immutable, no unknown keys."""
+    """Base of all sections of params.yaml: immutable, exact types, no unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe loader, but a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} stands there twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Parse a YAML mapping. Raises UserError naming the file and, where known, the line."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except yaml.YAMLError as error:
@@ -33,6 +50,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not valid YAML"
         raise UserError(f"{path}{line}: {problem}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except (ValueError, LookupError, AttributeError) as error:
+        # What the loader says of a date with a 13th month, or of a tag that a value does not fit.
+        raise UserError(f"{path}: a value cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected a mapping at the top")
     return value
@@ -42,10 +64,17 @@ def check(path: Path, key: str, value: Any, kind: type[T] | TypeAdapter[T]) -> T
     """Return `value` as `kind`. Raises UserError naming file and key."""
     adapter = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
     try:
-        return adapter.validate_python(value)
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: {key}: {error}") from None
+    try:
+        # As JSON, where a list can be a tuple and still `true` is no 1 and "1" neither.
+        return adapter.validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        at = ".".join([key, *(str(part) for part in first["loc"])])
+        errors = error.errors(include_url=False)
+        # Of a misspelt key, the spelling says more than the key that is then missing.
+        first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+        at = ".".join(str(part) for part in (key, *first["loc"]) if part != "")
         got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
         raise UserError(f"{path}: {at}: {first['msg'].splitlines()[0]}{got}") from None
 

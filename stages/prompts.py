@@ -32,6 +32,8 @@ class Prompt:
             self._template: Template = _ENVIRONMENT.from_string(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: no such prompt") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
         except TemplateSyntaxError as error:
             raise UserError(f"{path}:{error.lineno}: {error.message}") from None
 
@@ -41,3 +43,5 @@ class Prompt:
             return self._template.render(**values).strip()
         except TemplateError as error:
             raise UserError(f"{self._path}: {error.message}") from None
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise UserError(f"{self._path}: {error}") from None

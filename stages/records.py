@@ -98,6 +98,11 @@ class Trajectory(Record):
         """The reply that is scored."""
         return self.exchanges[-1].reply
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is no reply to score: an error, a refusal or a filter came instead."""
+        return self.last.finish_reason in ("error", "content_filter", "refusal")
+
 
 class Feedback(Record):
     """Teacher feedback f on a student trajectory, under one condition.
@@ -144,7 +149,6 @@ class Score(Record):
     cues: int = Field(ge=0)
     truncated: bool
     kept_original: str | None
-    feedback_status: str | None = None
     flags: tuple[str, ...]
     completion_tokens: int | None
 
@@ -160,15 +164,21 @@ def first_error(error: ValidationError) -> str:
     return f"{field}: {message}" if field else message
 
 
-def read_jsonl(path: Path, kind: type[R]) -> list[R]:
-    """Read one record a line. Raises UserError naming file, line and field."""
-    records = []
+def read_jsonl(path: Path, kind: type[R], unique: str | None = None) -> list[R]:
+    """Read one record a line, no two with the same `unique` field.
+
+    Raises:
+        UserError: names file, line and field.
+    """
+    records: list[R] = []
+    seen = set()
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+        number = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{number}: not UTF-8 (byte {error.start} of the file)") from None
     if lines and lines[-1] == "":
         lines.pop()
     for number, line in enumerate(lines, start=1):
@@ -176,6 +186,11 @@ def read_jsonl(path: Path, kind: type[R]) -> list[R]:
             records.append(kind.model_validate_json(line))
         except ValidationError as error:
             raise UserError(f"{path}:{number}: {first_error(error)}") from None
+        if unique is not None:
+            value = getattr(records[-1], unique)
+            if value in seen:
+                raise UserError(f"{path}:{number}: {unique}: {value} stands there twice")
+            seen.add(value)
     return records
 
 

@@ -3,7 +3,8 @@ r"""Report: the tables of the paper out of the scored trajectories, beside the p
     python -m stages.report --params params.yaml --scores data/score --tasks data/tasks \
         --paper data/paper --out reports/tables --metrics reports/metrics.json
 
-Writes Table 3 (section 5.1.2) as `table3.csv` and `table3.tex`. Every figure stands with its 95 %
+Writes Table 3 (section 5.1.2) as `table3.csv` and `table3.tex`, and its rates a subtask beside the
+floors as `table3_by_subtask.csv`. Every figure stands with its 95 %
 interval; `stages.stats` says how intervals and tests are made.
 """
 
@@ -56,14 +57,15 @@ def main(args: argparse.Namespace) -> None:
     unknown = [slug for slug in grid.conditions if slug not in conditions]
     if unknown:
         raise UserError(f"{args.params}: grid: no condition {unknown[0]!r} under conditions")
-    tasks, scores = args.tasks / SUITE, args.scores / SUITE
+    tasks, folder = args.tasks / SUITE, args.scores / SUITE
     items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
     rows = [
-        load.read_scores(scores / "respond.jsonl", items, students, [None], grid.seeds),
-        load.read_scores(scores / "revise.jsonl", items, students, grid.conditions, grid.seeds),
+        load.read_scores(folder / "respond.jsonl", items, students, [None], grid.seeds),
+        load.read_scores(folder / "revise.jsonl", items, students, grid.conditions, grid.seeds),
     ]
+    scores = pd.concat(rows, ignore_index=True)
     table = table3.build(
-        pd.concat(rows, ignore_index=True),
+        scores,
         items,
         load.read_paper(args.paper / "table3.csv"),
         students,
@@ -87,6 +89,10 @@ def main(args: argparse.Namespace) -> None:
         "majority": float(items["majority"].mean()),
     }
     write_text(args.out / "table3.csv", table3.to_csv(table))
+    subtasks = table3.by_subtask(scores, items).round(6)
+    write_text(
+        args.out / "table3_by_subtask.csv", subtasks.to_csv(index=False, lineterminator="\n")
+    )
     write_text(args.out / "table3.tex", table3.to_tex(table, about))
     write_json(args.metrics, {"table3": table3.headline(table)})
 

@@ -48,8 +48,8 @@ def parser() -> argparse.ArgumentParser:
 
 def _pairs(args: argparse.Namespace) -> list[tuple[Trajectory, Feedback]]:
     """Return each original trajectory with the feedback on it."""
-    taus = read_jsonl(args.trajectories, Trajectory)
-    feedback = {record.item: record for record in read_jsonl(args.feedback, Feedback)}
+    taus = read_jsonl(args.trajectories, Trajectory, "item")
+    feedback = {record.item: record for record in read_jsonl(args.feedback, Feedback, "item")}
     missing = [tau.item for tau in taus if tau.item not in feedback]
     if missing:
         raise UserError(f"{args.feedback}: no feedback on {missing[0]} ({len(missing)} missing)")

@@ -7,8 +7,8 @@ from stages.params import Section
 class Role(Section):
     """A model in the role of student or teacher.
 
-    `system` is the system prompt, explicit so that no chat template inserts one silently; null
-    sends none and leaves it to the template.
+    `system` is the system prompt, explicit since chat templates may insert one of their own
+    where there is none; null sends none.
     """
 
     system: str | None

@@ -60,11 +60,18 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
         yield {"condition": condition, "student": student, "seed": seed}
 
 
+def _path(pattern: str, cell: dict[str, object]) -> Path:
+    try:
+        return Path(pattern.format(**cell))
+    except (LookupError, ValueError, AttributeError):
+        axes = ", ".join(f"{{{axis}}}" for axis in cell)
+        raise UserError(f"--trajectories {pattern}: the axes of this step are {axes}") from None
+
+
 def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
     """Return how a trajectory did. A failed request is `errored`, never a wrong answer."""
     reply = tau.last
     grade = rules.grade(item, reply.text)
-    errored = reply.finish_reason in ("error", "content_filter", "refusal")
     return Score(
         step=step,
         suite=item.suite,
@@ -74,12 +81,12 @@ def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
         model=tau.model,
         condition=tau.condition,
         seed=tau.seed,
-        outcome="errored" if errored else grade.outcome,
-        score=0.0 if errored else grade.score,
-        solved=not errored and grade.solved,
-        strict=None if errored else grade.strict,
-        tolerant=None if errored else grade.tolerant,
-        tolerant_score=0.0 if errored else grade.tolerant_score,
+        outcome="errored" if tau.failed else grade.outcome,
+        score=0.0 if tau.failed else grade.score,
+        solved=not tau.failed and grade.solved,
+        strict=None if tau.failed else grade.strict,
+        tolerant=None if tau.failed else grade.tolerant,
+        tolerant_score=0.0 if tau.failed else grade.tolerant_score,
         cues=grade.cues,
         truncated=reply.finish_reason == "length",
         kept_original=tau.kept_original,
@@ -90,12 +97,12 @@ def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
 
 def main(args: argparse.Namespace) -> None:
     """Score every trajectory of every declared cell."""
-    items = {item.id: item for item in read_jsonl(args.items, Item)}
+    items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
     rules = load_rules(args.rules)
     rows = []
     for cell in _cells(args):
-        path = Path(args.trajectories.format(**cell))
-        taus = {tau.item: tau for tau in read_jsonl(path, Trajectory)}
+        path = _path(args.trajectories, cell)
+        taus = {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
         if taus.keys() != items.keys():
             odd = sorted(taus.keys() ^ items.keys())
             raise UserError(f"{path}: not the items of {args.items}: {odd[0]} ({len(odd)} differ)")

@@ -116,13 +116,16 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     told.items, told.trajectories = one_item, tau_file
     if told.answers is not None:
         told.answers = answers
-    text = "<<the teacher's feedback: this step has not run>>"
+    text: str | None = "<<the teacher's feedback: this step has not run>>"
+    nothing = "<<nothing: an answer that the feedback is on failed>>"
     if told.teacher is None:
         text = feedback.prompts(told)[0][1]
-        yield "feedback: nobody is asked, this is the feedback", None, text
+        yield "feedback: nobody is asked, this is the feedback", None, text or nothing
+    elif prompts := feedback.conversations(told):
+        yield "feedback: the teacher", told.model, rendered(told.model, prompts[0].messages)
     else:
-        prompt = feedback.conversations(told)[0]
-        yield "feedback: the teacher", told.model, rendered(told.model, prompt.messages)
+        text = None
+        yield "feedback: the teacher", told.model, nothing
     given = None
     if told.out.is_file():
         given = next((f for f in read_jsonl(told.out, Feedback) if f.item == item.id), None)
@@ -136,7 +139,7 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
             student=student,
             teacher=told.teacher,
             seed=seed,
-            status="ok",
+            status="error" if text is None else "ok",
             text=text,
             exchange=None,
         )
@@ -145,8 +148,8 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     write_jsonl(retry.feedback, [given])
     shown = revise.conversations(retry)
     if shown:
-        text = rendered(retry.model, shown[0].messages)
-        yield "revise: the student, given COMBINE(i, tau_i, f)", retry.model, text
+        last = rendered(retry.model, shown[0].messages)
+        yield "revise: the student, given COMBINE(i, tau_i, f)", retry.model, last
     else:
         yield f"revise: the original stands, the feedback was {given.status}", None, ""
 

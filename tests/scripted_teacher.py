@@ -87,12 +87,13 @@ def draw(messages: Sequence[Mapping[str, str]], count: int) -> int:
 
 
 def scripted_reply(messages: Sequence[Mapping[str, str]]) -> str:
-    """Return an answer where the last user message asks for an `Answer:` line, else feedback.
+    """Return feedback where the last user message asks for it, else an answer.
 
+    It asks for feedback when it shows a student's answer, or when no `Answer:` line is asked for.
     The answer is one of the options or words that the message offers, else a number.
     """
     last = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
-    if "Answer:" not in last:
+    if "Answer:" not in last or "[Student's answer]" in last:
         return FEEDBACK[draw(messages, len(FEEDBACK))]
     letters = sorted(set(re.findall(r"\([A-Z]\)", last)))
     words = [word for word in WORDS if re.search(rf"\b{word}\b", last, re.IGNORECASE)]

@@ -258,7 +258,7 @@ def test_time_is_linear(unit: str, frame: str) -> None:
         ("    strict: '(.+)'", "    strict: '(.+'", "rules.families.words.strict"),
         ("    strict: '(.+)'", "    strict: '.+'", "no group"),
         ("    normalise: integer", "    normalise: int", "rules.families.integer.normalise"),
-        ("cue: >-", "clue: >-", "rules.cue"),
+        ("cue: >-", "clue: >-", "rules.clue"),
     ],
 )
 def test_bad_rules_file(tmp_path: Path, line: str, instead: str, message: str) -> None:

@@ -1,7 +1,7 @@
 """Promise 3: no condition without access to the ground truth puts it before teacher or student.
 
 The test is metamorphic: every target is replaced, all that came before is held fixed, and each
-prompt of a condition without ground truth must stay byte-identical, while those with it must change.
+prompt of a condition without ground truth must stay byte-identical while those with it change.
 (Most targets occur literally in their own question, so searching for them would prove nothing.)
 Covered: respond, answer, all feedback conditions of all scales, revise. Not covered: splits
 (test_bbh.py); what a teacher gives away out of its own knowledge (the leak meter's work).

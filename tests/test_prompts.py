@@ -1,7 +1,8 @@
 """Every prompt, rendered on an example of our own, against a golden file.
 
 `UPDATE_GOLDEN=1 pytest tests/test_prompts.py` rewrites the golden files; read the diff. Covered:
-the text of each template, strictness, control tokens, COMBINE. Not covered: whether a model likes it.
+the text of each template, strictness, control tokens, COMBINE. Not covered: whether a model likes
+it.
 """
 
 import os

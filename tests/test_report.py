@@ -292,8 +292,13 @@ def test_tolerant_truncated_and_kept_are_counted(house: House) -> None:
         tolerant_score=1.0,
     )
     lazy = cell(house.run(), "lazy")
-    assert [lazy[key] for key in ("truncated", "kept", "errored")] == ["1", "1", "0"]
+    assert [lazy[key] for key in ("truncated", "kept", "errored")] == ["0", "1", "0"]
     assert (float(lazy["score"]), float(lazy["tolerant"])) == (2 / 8, 3 / 8)
+    # Cut by the token limit before an answer: counted apart from the unparsed.
+    unparsed = int(lazy["unparsed"])
+    house.scores[position + 1] = score(house.items[1], "lazy", "unparsed", truncated=True)
+    lazy = cell(house.run(), "lazy")
+    assert (lazy["truncated"], int(lazy["unparsed"])) == ("1", unparsed)
 
 
 def test_seeds_are_averaged_within_items(tmp_path: Path) -> None:

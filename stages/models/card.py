@@ -58,7 +58,7 @@ def read_card(folder: Path) -> ModelCard:
     """Read the card of a model folder. Raises UserError naming file and field."""
     path = folder / CARD
     try:
-        return _CARD.validate_json(path.read_text(encoding="utf-8"))
+        return _CARD.validate_json(path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is {folder} a model folder?") from None
     except ValidationError as error:

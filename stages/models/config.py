@@ -1,12 +1,21 @@
 """What params.yaml says of a model: its engine and where its weights or its server are."""
 
+import re
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from stages.params import Section
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return text
 
 
 class HubSource(Section):
@@ -57,7 +66,7 @@ class ServedSpec(Section):
     base_url: str = Field(pattern=r"^https?://")
     env: str = Field(pattern=r"^[A-Z][A-Z0-9_]*$")
     needs_key: bool = True
-    accept: str | None = None
+    accept: Annotated[str, AfterValidator(_pattern)] | None = None
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra_sampling: bool = False
 

@@ -9,6 +9,7 @@ from stages.errors import UserError
 from stages.files import check_sha256
 from stages.models.card import FileCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.template import by_role
 from stages.records import Completion, Record, read_jsonl
 
 REPLIES = "replies.jsonl"
@@ -67,7 +68,7 @@ class FileModel:
 
     def render(self, conversation: Conversation) -> str:
         """Return the messages role by role: what whoever wrote the reply was shown."""
-        return "\n\n".join(f"[{m.role}]\n{m.content}" for m in conversation.messages)
+        return by_role(conversation.messages)
 
     def facts(self) -> dict[str, str]:
         """Return which file the replies come from."""

@@ -31,6 +31,7 @@ from stages.models.call_log import (
 )
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.template import by_role
 from stages.progress import bar
 from stages.records import Completion, FinishReason
 
@@ -59,7 +60,7 @@ class Policy:
     """
 
     deadline: float = 600.0
-    retries: int = 6
+    retries: int = 5
     first_wait: float = 1.0
     longest_wait: float = 60.0
     longest_pause: float = 120.0
@@ -288,7 +289,7 @@ class OpenAIModel:
 
     def render(self, conversation: Conversation) -> str:
         """Return the messages role by role; the chat template is the server's, unknown here."""
-        return "\n\n".join(f"[{m.role}]\n{m.content}" for m in conversation.messages)
+        return by_role(conversation.messages)
 
     def facts(self) -> dict[str, str]:
         """Return engine, server, model and the version of the SDK."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stages.errors import UserError
 from stages.models.card import LocalCard, read_card
 from stages.records import Message
 
@@ -23,6 +24,14 @@ def rendered(folder: Path, messages: Sequence[Message]) -> str:
     """Return what the model in `folder` would be given. Needs its tokenizer, not its weights."""
     if not isinstance(read_card(folder), LocalCard):
         return by_role(messages)
+    return apply_template(load_tokenizer(folder), messages)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer of a model folder. Raises UserError where there is none to load."""
     from transformers import AutoTokenizer
 
-    return apply_template(AutoTokenizer.from_pretrained(folder), messages)
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder}: no tokenizer: {str(error).splitlines()[0]}") from None

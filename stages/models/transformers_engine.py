@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
-from transformers.models.auto.tokenization_auto import AutoTokenizer
 
+from stages.errors import UserError
 from stages.models.card import LocalCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
-from stages.models.template import apply_template
+from stages.models.template import apply_template, load_tokenizer
 from stages.progress import bar
 from stages.records import Completion
 
@@ -165,8 +165,11 @@ class TransformersModel:
         self._card = card
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = _best_dtype(self._device)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=self._dtype)
+        self._tokenizer = load_tokenizer(folder)
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=self._dtype)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder}: no weights: {str(error).splitlines()[0]}") from None
         self._model = model.to(self._device).eval()
         self._pad = self._tokenizer.pad_token_id or 0
         ends = self._model.generation_config.eos_token_id

@@ -24,7 +24,8 @@ class Arm:
         score: (items, seeds), strict score of each trajectory.
         tolerant: (items, seeds), score under the tolerant extractor.
         matched: (items, seeds), 1 where an answer could be extracted (Regex Match Rate).
-        counts: how many trajectories were unparsed, truncated, errored, kept their original answer.
+        counts: how many trajectories were unparsed, truncated (cut before an answer), errored, and
+            kept their original answer.
     """
 
     score: Array

@@ -76,6 +76,8 @@ def read_scores(
     Returns:
         One row a trajectory: student, condition (`BASELINE` for none), seed, item, score, tolerant
         (score), matched, unparsed, truncated, errored, kept (original); the last six are 0 or 1.
+        A reply without an answer is unparsed where it ended by itself and truncated where the token
+        limit cut it: that is no failure of the extraction.
 
     Raises:
         UserError: a row outside the grid or the items, an item twice in a cell, a cell that is
@@ -102,8 +104,8 @@ def read_scores(
                 "score": score.score,
                 "tolerant": score.tolerant_score,
                 "matched": float(score.outcome in ("correct", "incorrect")),
-                "unparsed": float(score.outcome == "unparsed"),
-                "truncated": float(score.truncated),
+                "unparsed": float(score.outcome == "unparsed" and not score.truncated),
+                "truncated": float(score.outcome == "unparsed" and score.truncated),
                 "errored": float(score.outcome == "errored"),
                 "kept": float(score.kept_original is not None),
             }

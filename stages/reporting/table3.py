@@ -160,6 +160,28 @@ def to_tex(table: pd.DataFrame, about: Mapping[str, object]) -> str:
     return render(Path(__file__).with_name("table3.tex.jinja"), blocks=blocks, **about)
 
 
+def by_subtask(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
+    """Return each arm's rates a subtask beside the floors of the same items.
+
+    Args:
+        scores: rows of `load.read_scores` for baseline and conditions.
+        items: what `load.read_items` returns.
+
+    Returns:
+        Task, student, condition; n (trajectories), match_rate, score, tolerant, chance, majority.
+    """
+    joined = scores.join(items[["task", "chance", "majority"]], on="item")
+    grouped = joined.groupby(["task", "student", "condition"], sort=True)
+    return grouped.agg(
+        n=("score", "size"),
+        match_rate=("matched", "mean"),
+        score=("score", "mean"),
+        tolerant=("tolerant", "mean"),
+        chance=("chance", "mean"),
+        majority=("majority", "mean"),
+    ).reset_index()
+
+
 def headline(table: pd.DataFrame) -> dict[str, Any]:
     """Return the few figures of the table that `dvc metrics` shows, over all items."""
     result: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-r"""Answer extraction and grading (paper, section 4.2: the match rate and correct-if-matched).
+r"""Answer extraction and grading (paper, section 4.1: the match rate and correct-if-matched).
 
 Two extractors read the same text, so that losing the format and losing the ability can be told
 apart: the strict one keeps to the line that was asked for, the tolerant one looks everywhere. The

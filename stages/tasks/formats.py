@@ -1,6 +1,6 @@
 """Answer families: what an answer may look like and the words that ask for it.
 
-The paper (section 4.2) matches answers by one regular expression per task; tasks whose answers look
+The paper (section 4.1) matches answers by one regular expression per task; tasks whose answers look
 alike share a family here. Reading answers back is the business of `extraction`.
 """
 

@@ -1,0 +1,53 @@
+"""scales/paper.yaml, really run to its last table, on stand-ins for what needs a GPU or a key.
+
+Overridden: the students' weights (a local tiny Qwen2 each), the teacher's address (the scripted
+server) and the item limit (2 a subtask). Everything else is the paper's: the release's bytes out of
+the mirror, three students, three seeds, six conditions, 1024 new tokens. Not covered: real weights,
+the real API.
+"""
+
+import csv
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from clone import Clone
+from scripted_teacher import ScriptedTeacher
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.timeout(1800)
+def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
+    with ScriptedTeacher() as teacher:
+        clone = Clone(
+            tmp_path / "clone",
+            OPENAI_BASE_URL=teacher.url,
+            OPENAI_API_KEY="not-a-real-key-for-tests-only",
+            DATA_MIRROR=str(mirror.resolve()),
+        )
+        params = clone.root / "params.yaml"
+        shutil.copy(clone.root / "scales" / "paper.yaml", params)
+        seeds = iter(range(9))
+        text = re.sub(
+            r"\{kind: hub, [^}]*\}",
+            lambda match: f"{{kind: tiny, seed: {next(seeds)}}}",
+            params.read_text(),
+        )
+        params.write_text(text)
+        clone.edit("params.yaml", "test: null", "test: 2")
+        clone.commit("Paper scale on stand-ins")
+        listed = clone.run("dvc", "stage", "list", "--name-only").split()
+        assert clone.repro() == set(listed)
+        # The teacher answers each item once, and gives feedback under four conditions.
+        asked = 27 * 2 * (1 + 4 * 9)
+        assert len(teacher.requests) <= asked
+        assert {request.body["model"] for request in teacher.requests} == {"gpt-4o-mini-2024-07-18"}
+        assert all("top_k" not in request.body for request in teacher.requests)
+    with (clone.root / "reports" / "tables" / "table3.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["items"] == "all"]
+    assert len(rows) == 3 * 6
+    assert {row["n"] for row in rows} == {"54"}
+    assert {row["seeds"] for row in rows} == {"3"}
+    assert {row["match_rate_paper"] for row in rows} >= {"0.60", "0.89", "0.26"}
