@@ -1,0 +1,70 @@
+r"""The call log as one file, so that others replay every run without a key.
+
+    python -m stages.calls export teacher-calls.jsonl
+    python -m stages.calls import teacher-calls.jsonl
+
+An export holds the answers only, one a line, sorted by key, without times: the same answers give
+the same bytes whatever the order in which they came. Keys hold the server's host and port, so a
+replay names the same address (`<ENV>_BASE_URL`), though nothing is sent to it. Importing adds what
+is new.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from stages.cli import make_parser, run
+from stages.errors import UserError
+from stages.models.call_log import CallLog, Result, default_log
+from stages.records import read_jsonl, write_jsonl
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = make_parser("stages.calls", __doc__)
+    parser.add_argument("action", choices=["export", "import"])
+    parser.add_argument("file", type=Path, help="the one file")
+    parser.add_argument("--log", type=Path, help="call log; by default the one that stages use")
+    return parser
+
+
+def results(log: CallLog) -> Iterator[Result]:
+    """Yield the last result of every key of the log, sorted by key, without times."""
+    if not log.path.is_file():
+        return
+    keys = set()
+    with log.path.open(encoding="utf-8") as stream:
+        for line in stream:
+            # A line without its end is a torn tail, which no reader counts.
+            if line.endswith("\n") and (record := json.loads(line))["type"] == "result":
+                keys.add(record["key"])
+    for key in sorted(keys):
+        result = log.result(key)
+        if result is not None:
+            yield result.model_copy(update={"time": "", "latency": 0.0, "headers": {}})
+
+
+def main(args: argparse.Namespace) -> None:
+    """Write or read the file."""
+    log = CallLog(args.log or default_log(os.environ))
+    if args.action == "export":
+        exported = list(results(log))
+        if not exported:
+            raise UserError(f"{log.path}: no answers to export")
+        write_jsonl(args.file, exported)
+        print(f"{len(exported)} answers written to {args.file}", file=sys.stderr)
+        return
+    imported = read_jsonl(args.file, Result, "key")
+    with log:
+        log.lock()
+        new = [result for result in imported if log.result(result.key) is None]
+        for result in new:
+            log.append(result)
+    print(f"{len(new)} new answers of {len(imported)} added to {log.path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(main, parser())
