@@ -638,9 +638,11 @@ def test_what_another_run_has_asked_meanwhile_is_not_asked_again(make: Make) -> 
 
 # Kills and Ctrl-C, in another process.
 
+# A shell ignores SIGINT in what it runs in the background, and a child inherits that.
 RUN = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from stages.cli import make_parser, run
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, Sampling
