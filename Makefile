@@ -1,5 +1,6 @@
 # make repro   regenerate every table, on a machine with Python 3.11 and pip
 # make test    lint, types and tests
+# make cost    what the current params would take: requests, tokens, dollars, hours
 # make scale SCALE=paper    choose a scale: laptop (default), paper, open, tiny
 # make clean   drop the environment (results, models and the call log stay)
 
@@ -9,7 +10,7 @@ SCALE ?= laptop
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: repro test check scale install clean
+.PHONY: repro test check cost scale install clean
 
 repro: install
 	python -m stages.check --params params.yaml --prompts prompts
@@ -22,6 +23,9 @@ check: install
 	ruff check .
 	ruff format --check .
 	mypy
+
+cost: install
+	@python -m stages.cost --params params.yaml --pipeline dvc.yaml
 
 scale: install
 	@test -f scales/$(SCALE).yaml || { echo "error: no scales/$(SCALE).yaml" >&2; exit 1; }

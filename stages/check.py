@@ -8,7 +8,6 @@ names that do not fit together. What is not pinned yet is warned about.
 
 import argparse
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from stages.cli import make_parser, run
 from stages.conditions import Condition
+from stages.cost import Lengths, Price
 from stages.errors import UserError
 from stages.grid import Grid, Slug
 from stages.models.config import HubSource, LocalSpec, ModelSpec
@@ -23,14 +23,6 @@ from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role
 from stages.tasks.config import Suite
-
-
-class Price(Section):
-    """US dollars per million tokens, as of a date; null is not known."""
-
-    input: float | None = Field(ge=0)
-    output: float | None = Field(ge=0)
-    as_of: date | None
 
 
 class Whole(Section):
@@ -44,7 +36,8 @@ class Whole(Section):
     conditions: dict[Slug, Condition] = Field(min_length=1)
     grid: Grid
     report: ReportSection
-    prices: dict[Slug, Price] = Field(default_factory=dict)
+    lengths: Lengths
+    prices: dict[Slug, Price]
 
 
 def parser() -> argparse.ArgumentParser:

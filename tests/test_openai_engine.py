@@ -7,6 +7,7 @@ the requests. Not covered: a real provider, TLS, proxies, and what a provider bi
 import json
 import logging
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -20,7 +21,8 @@ import pytest
 from scripted_teacher import Asked, Fault, Faults, ScriptedTeacher, at, scripted_reply
 
 from stages.errors import UserError
-from stages.models.call_log import CallLog
+from stages.models import openai_engine
+from stages.models.call_log import CallLog, Line, Result
 from stages.models.card import ServedCard
 from stages.models.chat import ChatModel, Conversation, Sampling
 from stages.models.openai_engine import OpenAIModel, Policy, classify, retry_after
@@ -652,7 +654,7 @@ def main(args):
     card = ServedCard(name="teacher-1", base_url="http://unused/v1", env="TEACHER", needs_key=True,
                       accept=None, token_limit="max_tokens", extra_sampling=False)
     asked = [Conversation(id=str(n), messages=(Message(role="user", content=f"q {n}"),), seed=0)
-             for n in range(60)]
+             for n in range(400)]
     sampling = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=5)
     model = OpenAIModel(card, Path(args.log), os.environ)
     for answer in model.generate(asked, sampling):
@@ -661,7 +663,7 @@ parser = make_parser("run", None)
 parser.add_argument("log")
 run(main, parser)
 """
-WORKERS = 6
+CALLS, WORKERS, KILLS = 400, 6, 5
 
 
 def start(teacher: ScriptedTeacher, log: Path) -> "subprocess.Popen[str]":
@@ -685,7 +687,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_kill_9_loses_nothing_and_pays_twice_only_for_what_was_under_way(log: Path) -> None:
     kept: set[str] = set()
     with ScriptedTeacher(at(other=Fault(delay=0.03)), spread=0.05) as teacher:
-        for kills, until in ((1, 12), (2, 40)):
+        moments = sorted(random.Random(0).sample(range(10, CALLS - 20), KILLS))
+        for kills, until in enumerate(moments, start=1):
             process = start(teacher, log)
             wait_for(lambda until=until: teacher.answered >= until)
             process.send_signal(signal.SIGKILL)
@@ -699,11 +702,11 @@ def test_kill_9_loses_nothing_and_pays_twice_only_for_what_was_under_way(log: Pa
         out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     answers = [Completion.model_validate_json(line) for line in out.splitlines()]
-    texts = [scripted_reply([{"role": "user", "content": f"q {n}"}]) for n in range(60)]
+    texts = [scripted_reply([{"role": "user", "content": f"q {n}"}]) for n in range(CALLS)]
     assert [answer.text for answer in answers] == texts
     keys = [line["key"] for line in lines(log, "result")]
-    assert len(keys) == len(set(keys)) == 60
-    assert len(teacher.requests) <= 60 + 2 * WORKERS
+    assert len(keys) == len(set(keys)) == CALLS
+    assert len(teacher.requests) <= CALLS + KILLS * WORKERS
     # Every request was announced: what may have been paid twice is all in the log.
     assert len(lines(log, "intent")) >= len(teacher.requests)
 
@@ -732,6 +735,54 @@ def test_a_second_ctrl_c_stops_at_once(log: Path) -> None:
         _, err = process.communicate(timeout=8)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+# One wait for the disk serves many answers.
+
+
+def test_workers_share_a_wait_for_the_disk(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[int] = []
+    on_disk = 0
+    written = 0
+    real_write = CallLog.write
+
+    def write(self: CallLog, record: Line) -> None:
+        nonlocal written
+        real_write(self, record)
+        written += isinstance(record, Result)
+
+    def slow_sync(self: CallLog) -> None:
+        nonlocal on_disk
+        covered = written
+        time.sleep(0.02)
+        on_disk = covered
+        waits.append(covered)
+
+    taken: list[tuple[int, int]] = []
+    real_take = openai_engine._Run._take
+
+    def take(self: Any, *args: Any) -> None:
+        taken.append((len(taken) + 1, on_disk))
+        real_take(self, *args)
+
+    monkeypatch.setattr(CallLog, "write", write)
+    monkeypatch.setattr(CallLog, "sync", slow_sync)
+    monkeypatch.setattr(openai_engine._Run, "_take", take)
+    with ScriptedTeacher() as teacher:
+        answers = make(teacher, TEACHER_CONCURRENCY="32").generate(questions(200), GREEDY)
+    assert len(answers) == len(taken) == 200
+    assert len(waits) < 100
+    # No answer is used before it is on the disk.
+    assert all(used <= durable for used, durable in taken)
+
+
+def test_a_disk_that_fails_stops_the_run(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_sync(self: CallLog) -> None:
+        raise UserError("the disk takes no more")
+
+    monkeypatch.setattr(CallLog, "sync", no_sync)
+    with ScriptedTeacher() as teacher, pytest.raises(UserError, match="takes no more"):
+        make(teacher).generate(questions(5), GREEDY)
 
 
 # The server as a program of its own, for pipelines.

@@ -236,6 +236,16 @@ class CallLog:
         Raises:
             UserError: another process is the writer, or the disk takes no more.
         """
+        self.write(record)
+        if isinstance(record, Result):
+            self.sync()
+
+    def write(self, record: Line) -> None:
+        """Write one line, which survives a kill from now on and a power cut after `sync`.
+
+        Raises:
+            UserError: another process is the writer, or the disk takes no more.
+        """
         self.lock()
         assert self._fd is not None
         line = _to_line(record)
@@ -243,9 +253,6 @@ class CallLog:
             written = 0
             while written < len(line):
                 written += os.write(self._fd, line[written:])
-            # Intents and failures survive a kill as they are; only a power cut could take them.
-            if isinstance(record, Result):
-                _sync(self._fd)
         except OSError as error:
             # A half line is no harm, the next `lock` cuts it; whole lines stand as they are.
             self.close()
@@ -254,6 +261,19 @@ class CallLog:
             self._results[record.key] = (self._end, len(line))
         self._end += len(line)
         self._lines += 1
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk; may run beside `write`, in a thread.
+
+        Raises:
+            UserError: the disk takes no more.
+        """
+        if self._fd is None:
+            return
+        try:
+            _sync(self._fd)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot write: {error.strerror}") from None
 
     def _read_on(self) -> bytes:
         """Take in all lines since the last read; return what follows the last line end."""

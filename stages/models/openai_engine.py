@@ -263,9 +263,7 @@ class OpenAIModel:
                 this server does not know. Answers so far are kept.
             KeyboardInterrupt: after Ctrl-C, once the answers under way are in the log.
         """
-        bodies = [self._body(conversation, sampling) for conversation in conversations]
-        keys = [call_key(KIND, self._host, body) for body in bodies]
-        requests = dict(zip(keys, bodies, strict=True))
+        keys, requests = self._requests(conversations, sampling)
         done = self._known(requests)
         if len(done) < len(requests):
             if self._card.needs_key and not self._key:
@@ -280,6 +278,21 @@ class OpenAIModel:
                 todo = {key: body for key, body in requests.items() if key not in done}
                 done |= self._ask(todo)
         return [done[key] for key in keys]
+
+    def unanswered(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
+        """Return the ids of those that the call log does not answer: what a run would pay for."""
+        keys, requests = self._requests(conversations, sampling)
+        done = set(self._known(requests))
+        first = dict(zip(reversed(keys), (c.id for c in reversed(conversations)), strict=True))
+        return [name for key, name in first.items() if key not in done]
+
+    def _requests(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> tuple[list[str], dict[str, dict[str, Any]]]:
+        """Return the key of each conversation, and the different requests by key."""
+        bodies = [self._body(conversation, sampling) for conversation in conversations]
+        keys = [call_key(KIND, self._host, body) for body in bodies]
+        return keys, dict(zip(keys, bodies, strict=True))
 
     def score(
         self, conversations: Sequence[Conversation], replies: Sequence[str]
@@ -400,6 +413,9 @@ class _Run:
         self._stop = asyncio.Event()
         self._why: UserError | KeyboardInterrupt | None = None
         self._resume_at = 0.0
+        self._sdk = version("openai")
+        self._round: asyncio.Future[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
         self._answered = False
         self._exhausted = 0
         self._refused = 0
@@ -464,7 +480,7 @@ class _Run:
                 assert status is not None and outcome.completion is not None
                 terminal: Any = outcome.kind
                 kept = {n: headers[n] for n in KEPT_HEADERS if n in headers}
-                self._log.append(
+                self._log.write(
                     Result(
                         key=key,
                         status=terminal,
@@ -474,10 +490,11 @@ class _Run:
                         model=outcome.model,
                         usage=outcome.usage,
                         latency=latency,
-                        sdk=version("openai"),
+                        sdk=self._sdk,
                     )
                 )
-                self._take(key, outcome, detail, text, status)
+                await self._durable()
+                self._take(key, outcome, detail, text, status, raw)
                 return
             self._log.append(
                 Failure(
@@ -500,6 +517,30 @@ class _Run:
                 self._exhaust(key, outcome.kind, detail)
                 return
             await self._hold(outcome, headers, failed.total())
+
+    async def _durable(self) -> None:
+        """Return once all that was written until now is on the disk.
+
+        One wait for the disk serves all workers that wrote before it began: a disk takes some
+        hundred such waits a second, and a run may bring more answers than that.
+        """
+        if self._round is None:
+            self._round = asyncio.get_running_loop().create_future()
+            if self._syncing is None:
+                self._syncing = asyncio.ensure_future(self._sync_rounds())
+        # A worker that is cancelled must not take the others' round with it.
+        await asyncio.shield(self._round)
+
+    async def _sync_rounds(self) -> None:
+        while self._round is not None:
+            served, self._round = self._round, None
+            try:
+                await asyncio.to_thread(self._log.sync)
+            except UserError as error:
+                served.set_exception(error)
+            else:
+                served.set_result(None)
+        self._syncing = None
 
     async def _may_send(self) -> bool:
         """Wait for the end of a pause that all workers share; return whether to send at all."""
@@ -554,7 +595,9 @@ class _Run:
             response = reply.http_response
         return response.status_code, response.headers, response.content
 
-    def _take(self, key: str, outcome: Outcome, detail: str, text: str, status: int) -> None:
+    def _take(
+        self, key: str, outcome: Outcome, detail: str, text: str, status: int, raw: bytes
+    ) -> None:
         """Take in an answer that is safe in the log."""
         self._exhausted = 0
         if not self._model._accepts(outcome):
@@ -563,8 +606,10 @@ class _Run:
                 f" the card accepts {self._model._card.accept!r}"
             )
             return
-        # Read back from what was stored: a replay must give the very same.
-        stored = classify(status, {}, text.encode()).completion
+        # Read back from what was stored, where it is not what came: a replay must give the same.
+        stored = outcome.completion
+        if text.encode() != raw:
+            stored = classify(status, {}, text.encode()).completion
         assert stored is not None
         self._done[key] = stored
         if outcome.kind != "bad_request":

@@ -1,0 +1,252 @@
+r"""Cost: what the current params would take, before anything is spent.
+
+    python -m stages.cost --params params.yaml --pipeline dvc.yaml
+
+For every stage and model: how many requests, how many of them the call log already answers, tokens
+in and out, dollars for served models and hours for those that run here. Where a cell's inputs exist
+its real prompts are counted; where they do not, lengths come from `lengths` in params. Both make
+ranges, since no reply is known beforehand: the upper end of a reply is its token limit. Needs the
+prepared items (`dvc repro prepare`), and no model.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from stages import answer, feedback, respond, revise
+from stages.cli import make_parser, run
+from stages.conditions import Condition
+from stages.errors import UserError
+from stages.grid import Grid, Slug
+from stages.models.call_log import default_log
+from stages.models.card import ServedCard
+from stages.models.chat import Conversation
+from stages.models.config import MODEL_SPEC, ServedSpec
+from stages.models.openai_engine import OpenAIModel
+from stages.params import Params, Section, check
+from stages.pipeline import cell_arguments
+from stages.records import Item, read_jsonl
+from stages.roles import Role
+
+PARAMS = ("models", "students", "teachers", "suites", "conditions", "grid", "lengths", "prices")
+
+Span = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
+
+
+class Lengths(Section):
+    """Lengths to reckon with where there is no text yet, from and to.
+
+    `prompt` is a task with its instruction, `reply` an answer or a feedback, both in tokens;
+    `characters_per_token` turns text into tokens where no tokenizer is at hand; `tokens_per_second`
+    is how fast a model that runs here replies, for those that were measured.
+    """
+
+    prompt: Span
+    reply: Span
+    characters_per_token: Span
+    tokens_per_second: dict[Slug, Annotated[float, Field(gt=0)]]
+
+
+class Price(Section):
+    """US dollars per million tokens, as of a date; null is not known."""
+
+    input: float | None = Field(ge=0)
+    output: float | None = Field(ge=0)
+    as_of: date | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell's requests to one model. Token counts are (low, high) over what is not yet paid.
+
+    `real` says that the prompts exist; else they are reckoned from `lengths`.
+    """
+
+    stage: str
+    model: str
+    requests: int
+    covered: int
+    real: bool
+    prompt: tuple[float, float]
+    reply: tuple[float, float]
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = make_parser("stages.cost", __doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params file")
+    parser.add_argument("--pipeline", type=Path, required=True, help="DVC pipeline")
+    return parser
+
+
+class Forecast:
+    """Walks the declared grid and reckons every cell."""
+
+    def __init__(self, params: Path, pipeline: Path) -> None:
+        self._pipeline, self._params = pipeline, params
+        values = Params(params, PARAMS)
+        self._students = values.get("students", dict[Slug, Role])
+        self._teachers = values.get("teachers", dict[Slug, Role])
+        self._suites = values.get("suites", dict[Slug, Any])
+        self._conditions = values.get("conditions", dict[Slug, Condition])
+        self._grid = values.get("grid", Grid)
+        self._lengths = values.get("lengths", Lengths)
+        self.speeds = self._lengths.tokens_per_second
+        self.prices = values.get("prices", dict[Slug, Price])
+        models = values.get("models", dict[Slug, Any])
+        self._models = {
+            slug: check(params, f"models.{slug}", spec, MODEL_SPEC) for slug, spec in models.items()
+        }
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield all cells that ask a model, in the order of the pipeline."""
+        seeds, teacher = self._grid.seeds, self._grid.teacher
+        for suite in self._suites:
+            for student, seed in product(self._students, seeds):
+                yield self._cell("respond", student, suite=suite, student=student, seed=seed)
+            for slug in self._teachers:
+                yield self._cell("answer", slug, suite=suite, teacher=slug)
+            for condition, student, seed in product(self._conditions, self._students, seeds):
+                axes = {"suite": suite, "condition": condition, "student": student, "seed": seed}
+                if condition not in self._grid.told:
+                    compared = condition in self._grid.compared
+                    stage = "feedback_compared" if compared else "feedback"
+                    yield self._cell(stage, teacher, **axes)
+                yield self._cell("revise", student, **axes)
+
+    def _cell(self, stage: str, model: str, **axes: object) -> Cell:
+        module = {"respond": respond, "answer": answer, "revise": revise}.get(stage, feedback)
+        args = module.parser().parse_args(
+            cell_arguments(self._pipeline, self._params, stage, **axes)
+        )
+        role = (self._students if stage in ("respond", "revise") else self._teachers)[model]
+        needed = [args.template, getattr(args, "items", None), getattr(args, "trajectories", None)]
+        needed += [getattr(args, "feedback", None), getattr(args, "answers", None)]
+        real = all(path.is_file() for path in needed if path is not None)
+        limit = role.sampling.max_new_tokens
+        if not real:
+            items = len(self._items(str(axes["suite"])))
+            prompt, reply = self._lengths.prompt, self._lengths.reply
+            # The teacher is shown the task and the student's reply, the student also the feedback;
+            # a teacher that compares sees its own reply as well.
+            replies = {"revise": 2, "feedback": 1, "feedback_compared": 2}.get(stage, 0)
+            low = items * (prompt[0] + replies * reply[0])
+            high = items * (prompt[1] + replies * min(reply[1], limit))
+            out = (items * min(reply[0], limit), float(items * limit))
+            return Cell(stage, model, items, 0, False, (low, high), out)
+        conversations = module.conversations(args)
+        todo = self._unanswered(model, conversations, role)
+        characters = sum(len(message.content) for c in todo for message in c.messages)
+        per_token = self._lengths.characters_per_token
+        span = (characters / per_token[1], characters / per_token[0])
+        out = (len(todo) * min(self._lengths.reply[0], limit), float(len(todo) * limit))
+        covered = len(conversations) - len(todo)
+        return Cell(stage, model, len(conversations), covered, True, span, out)
+
+    def _items(self, suite: str) -> list[Item]:
+        student, seed = next(iter(self._students)), self._grid.seeds[0]
+        axes = {"suite": suite, "student": student, "seed": seed}
+        arguments = cell_arguments(self._pipeline, self._params, "respond", **axes)
+        path = respond.parser().parse_args(arguments).items
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; run `dvc repro prepare`, which costs nothing")
+        return read_jsonl(path, Item)
+
+    def _unanswered(
+        self, model: str, conversations: Sequence[Conversation], role: Role
+    ) -> list[Conversation]:
+        spec = self._models[model]
+        if not isinstance(spec, ServedSpec):
+            return list(conversations)
+        served = OpenAIModel(ServedCard(**spec.model_dump()), default_log(os.environ), os.environ)
+        open_ids = set(served.unanswered(conversations, role.sampling))
+        return [conversation for conversation in conversations if conversation.id in open_ids]
+
+    def is_served(self, model: str) -> bool:
+        """Tell whether a model is behind a server, so that calls may cost money."""
+        return isinstance(self._models[model], ServedSpec)
+
+
+def dollars(cells: Sequence[Cell], price: Price) -> tuple[float, float] | None:
+    """Return what the cells cost, low and high, None where the price is not known."""
+    if price.input is None or price.output is None:
+        return None
+    low, high = (
+        sum(cell.prompt[end] * price.input + cell.reply[end] * price.output for cell in cells) / 1e6
+        for end in (0, 1)
+    )
+    return low, high
+
+
+def table(forecast: Forecast) -> str:
+    """Return the forecast as text: a line a stage and model, then the totals."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in forecast.cells():
+        groups.setdefault((cell.stage, cell.model), []).append(cell)
+    head = ("stage", "model", "cells", "requests", "in log", "M tokens in", "M tokens out")
+    rows: list[tuple[str, ...]] = [(*head, "USD", "hours")]
+    total = [0.0, 0.0]
+    unknown = set()
+    for (stage, model), cells in groups.items():
+        price = forecast.prices.get(model)
+        cost = dollars(cells, price) if price else None
+        if cost:
+            total = [total[0] + cost[0], total[1] + cost[1]]
+        elif forecast.is_served(model):
+            unknown.add(model)
+        spans = [
+            tuple(sum(getattr(cell, kind)[end] for cell in cells) / 1e6 for end in (0, 1))
+            for kind in ("prompt", "reply")
+        ]
+        rows.append(
+            (
+                stage + ("" if all(cell.real for cell in cells) else " *"),
+                model,
+                str(len(cells)),
+                str(sum(cell.requests for cell in cells)),
+                str(sum(cell.covered for cell in cells)),
+                *(f"{low:.2f} to {high:.2f}" for low, high in spans),
+                f"{cost[0]:.2f} to {cost[1]:.2f}"
+                if cost
+                else ("?" if forecast.is_served(model) else "-"),
+                _hours(forecast, model, spans[1]),
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    lines.append(f"\nUSD {total[0]:.2f} to {total[1]:.2f} for what is not in the call log yet")
+    lines += [f"price of {model} not known: set prices.{model}" for model in sorted(unknown)]
+    if any(not cell.real for cells in groups.values() for cell in cells):
+        lines.append("* reckoned from `lengths` in params: these prompts do not exist yet")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _hours(forecast: Forecast, model: str, millions: tuple[float, ...]) -> str:
+    """Return the hours that a model which runs here replies for, as text."""
+    if forecast.is_served(model):
+        return "-"
+    speed = forecast.speeds.get(model)
+    if speed is None:
+        return "?"
+    low, high = (tokens * 1e6 / speed / 3600 for tokens in millions)
+    return f"{low:.2f} to {high:.2f}"
+
+
+def main(args: argparse.Namespace) -> None:
+    """Print the forecast."""
+    sys.stdout.write(table(Forecast(args.params, args.pipeline)))
+
+
+if __name__ == "__main__":
+    run(main, parser())
