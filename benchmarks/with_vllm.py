@@ -17,10 +17,12 @@ def main() -> None:
         dtype="bfloat16",
         enforce_eager=True,
         max_model_len=4096,
-        disable_log_stats=True,
+        gpu_memory_utilization=0.3,
     )
     prompts = json.loads(Path(sys.argv[2]).read_text())
-    outputs = engine.generate(prompts, SamplingParams(temperature=0, max_tokens=128))
+    outputs = engine.generate(
+        prompts, SamplingParams(temperature=0, max_tokens=128), use_tqdm=False
+    )
     Path(sys.argv[3]).write_text(json.dumps([output.outputs[0].text for output in outputs]))
 
 
