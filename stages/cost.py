@@ -105,6 +105,9 @@ class Forecast:
         self._models = {
             slug: check(params, f"models.{slug}", spec, MODEL_SPEC) for slug, spec in models.items()
         }
+        # Read once, however many cells ask: a call log and a suite can be large.
+        self._served: dict[str, OpenAIModel] = {}
+        self._counts: dict[str, int] = {}
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells that ask a model, in the order of the pipeline."""
@@ -133,12 +136,12 @@ class Forecast:
         real = all(path.is_file() for path in needed if path is not None)
         limit = role.sampling.max_new_tokens
         if not real:
-            items = len(self._items(str(axes["suite"])))
+            items = self._count(str(axes["suite"]))
             prompt, reply = self._lengths.prompt, self._lengths.reply
             # The teacher is shown the task and the student's reply, the student also the feedback;
             # a teacher that compares sees its own reply as well.
             replies = {"revise": 2, "feedback": 1, "feedback_compared": 2}.get(stage, 0)
-            low = items * (prompt[0] + replies * reply[0])
+            low = items * (prompt[0] + replies * min(reply[0], limit))
             high = items * (prompt[1] + replies * min(reply[1], limit))
             out = (items * min(reply[0], limit), float(items * limit))
             return Cell(stage, model, items, 0, False, (low, high), out)
@@ -151,14 +154,18 @@ class Forecast:
         covered = len(conversations) - len(todo)
         return Cell(stage, model, len(conversations), covered, True, span, out)
 
-    def _items(self, suite: str) -> list[Item]:
+    def _count(self, suite: str) -> int:
+        """Return the number of test items of a suite. Raises UserError where there are none yet."""
+        if suite in self._counts:
+            return self._counts[suite]
         student, seed = next(iter(self._students)), self._grid.seeds[0]
         axes = {"suite": suite, "student": student, "seed": seed}
         arguments = cell_arguments(self._pipeline, self._params, "respond", **axes)
         path = respond.parser().parse_args(arguments).items
         if not path.is_file():
             raise UserError(f"{path}: no such file; run `dvc repro prepare`, which costs nothing")
-        return read_jsonl(path, Item)
+        self._counts[suite] = len(read_jsonl(path, Item))
+        return self._counts[suite]
 
     def _unanswered(
         self, model: str, conversations: Sequence[Conversation], role: Role
@@ -166,8 +173,10 @@ class Forecast:
         spec = self._models[model]
         if not isinstance(spec, ServedSpec):
             return list(conversations)
-        served = OpenAIModel(ServedCard(**spec.model_dump()), default_log(os.environ), os.environ)
-        open_ids = set(served.unanswered(conversations, role.sampling))
+        if model not in self._served:
+            card = ServedCard(**spec.model_dump())
+            self._served[model] = OpenAIModel(card, default_log(os.environ), os.environ)
+        open_ids = set(self._served[model].unanswered(conversations, role.sampling))
         return [conversation for conversation in conversations if conversation.id in open_ids]
 
     def is_served(self, model: str) -> bool:

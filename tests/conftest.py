@@ -27,19 +27,23 @@ def mirror() -> Path:
     return folder
 
 
-def copy_checkout(to: Path) -> Path:
-    """Copy what git knows of this checkout, as it is in the working tree, into a new repository."""
+def would_track(root: Path) -> list[Path]:
+    """Return the files of the working tree that git tracks, or would after `git add --all`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
+        cwd=root,
         check=True,
         capture_output=True,
     ).stdout.decode()
-    for name in filter(None, listed.split("\0")):
-        source, target = ROOT / name, to / name
-        if source.is_file():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target)
+    return [root / name for name in listed.split("\0") if name and (root / name).is_file()]
+
+
+def copy_checkout(to: Path) -> Path:
+    """Copy what git knows of this checkout, as it is in the working tree, into a new repository."""
+    for source in would_track(ROOT):
+        target = to / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
     return to
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, would_track
 
 from stages.records import Item, read_jsonl
 
@@ -21,17 +21,6 @@ from stages.records import Item, read_jsonl
 QUESTION, LINE = 40, 60
 # What BIG-bench and other benchmarks put into their files, so that they can be found in corpora.
 CANARY = re.compile(r"canary\W{1,3}guid|benchmark\W+data\W+should\W+never", re.IGNORECASE)
-
-
-def would_track(root: Path) -> list[Path]:
-    """Return the files of the working tree that git tracks, or would after `git add --all`."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=root,
-        capture_output=True,
-        check=True,
-    ).stdout.decode()
-    return [root / name for name in listed.split("\0") if name and (root / name).is_file()]
 
 
 def squeezed(text: str) -> str:
