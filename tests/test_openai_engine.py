@@ -25,7 +25,8 @@ from stages.models import openai_engine
 from stages.models.call_log import CallLog, Line, Result
 from stages.models.card import ServedCard
 from stages.models.chat import ChatModel, Conversation, Sampling
-from stages.models.openai_engine import OpenAIModel, Policy, classify, retry_after
+from stages.models.openai_engine import OpenAIModel, Policy
+from stages.models.replies import classify, retry_after
 from stages.records import Completion, Message
 
 ROOT = Path(__file__).parents[1]

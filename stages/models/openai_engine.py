@@ -1,12 +1,11 @@
 """The `openai` engine: any server that speaks the OpenAI chat protocol, hosted or `vllm serve`.
 
-One place owns each decision: `classify` says what a response means, `Policy` how patiently to try
+One place owns each decision: `replies` says what a response means, `Policy` how patiently to try
 again, the call log what is known already. The SDK's own retries are off, since two retry owners
 multiply requests.
 """
 
 import asyncio
-import json
 import re
 import signal
 import sys
@@ -14,11 +13,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from stages.errors import UserError
 from stages.models.call_log import (
@@ -31,9 +29,10 @@ from stages.models.call_log import (
 )
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.replies import Outcome, classify, retry_after
 from stages.models.template import by_role
 from stages.progress import bar
-from stages.records import Completion, FinishReason
+from stages.records import Completion
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -73,139 +72,6 @@ class Policy:
 
 # Some failures may have been paid for or are likely to repeat, and get fewer retries than others.
 FEWER_RETRIES = {"timeout": 1, "malformed": 2, "not_an_api": 2}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a response means.
-
-    Attributes:
-        action: `store` it for good, `retry` the request, or `stop` the run.
-        kind: the terminal status where it is stored, else the class of failure.
-        detail: one line for the record or the user.
-        completion: the reply, where it is stored.
-        model: the model that the server says has answered.
-        usage: the server's token counts, empty where it gives none.
-    """
-
-    action: Literal["store", "retry", "stop"]
-    kind: str
-    detail: str = ""
-    completion: Completion | None = None
-    model: str | None = None
-    usage: dict[str, int] = field(default_factory=dict)
-
-
-def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """Return what a response means: a pure function, so that a stored body can be read again."""
-    try:
-        value: Any = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        value = None
-    if 200 <= status < 300:
-        return _classify_reply(value, headers)
-    error = value.get("error") if isinstance(value, dict) else None
-    return _classify_error(status, error)
-
-
-def _classify_error(status: int, error: object) -> Outcome:
-    fields: dict[str, Any] = error if isinstance(error, dict) else {}
-    said = fields.get("message") or (error if isinstance(error, str) else "")
-    message = _line(f"HTTP {status}: {said}" if said else f"HTTP {status}")
-    reasons = {str(fields.get("code")), str(fields.get("type"))}
-    if status == 402 or "insufficient_quota" in reasons:
-        return Outcome("stop", "quota", f"HTTP {status}: the account has no credit left; top it up")
-    if status in (400, 413, 422):
-        refused = Completion(text="", finish_reason="error", detail=message)
-        return Outcome("store", "bad_request", message, refused)
-    # The server's words on a rejected key may quote it, so these lines are our own.
-    if status == 401:
-        return Outcome("stop", "unauthorized", "HTTP 401: the key is not accepted")
-    if status == 403:
-        return Outcome("stop", "forbidden", "HTTP 403: the key may not use this model or address")
-    if status == 404:
-        return Outcome("stop", "not_found", "HTTP 404: no such model, or a wrong address")
-    if 300 <= status < 400:
-        return Outcome("stop", "redirect", f"HTTP {status}: the address redirects; give the final")
-    if status == 429:
-        return Outcome("retry", "rate_limit", message)
-    if status in (408, 409, 425) or status >= 500:
-        return Outcome("retry", "server", message)
-    return Outcome("stop", "unexpected", message)
-
-
-def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
-    if not isinstance(value, dict):
-        kind = {name.lower(): text for name, text in headers.items()}.get("content-type", "")
-        if "html" in kind:
-            return Outcome("retry", "not_an_api", "a web page came instead of a reply")
-        return Outcome("retry", "malformed", "the reply is not a JSON object")
-    if value.get("error"):
-        return _classify_embedded(value["error"])
-    choices = value.get("choices")
-    if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
-        return Outcome("retry", "malformed", "the reply does not hold exactly one choice")
-    choice, message = choices[0], choices[0].get("message")
-    if choice.get("index", 0) != 0 or not isinstance(message, dict):
-        return Outcome("retry", "malformed", "the reply's only choice has a wrong index or form")
-    content, refusal = message.get("content"), message.get("refusal")
-    finish = choice.get("finish_reason")
-    if not isinstance(content, str | None) or not isinstance(refusal, str | None):
-        return Outcome("retry", "malformed", "the reply's content is not text")
-    if finish not in ("stop", "length", "content_filter"):
-        return Outcome("retry", "malformed", _line(f"unknown finish_reason {finish!r}"))
-    usage = _usage(value.get("usage"))
-    reason: FinishReason = "refusal" if refusal else finish
-    completion = Completion(
-        text=_valid(content or ""),
-        finish_reason=reason,
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"),
-        detail=_line(refusal) if refusal else None,
-    )
-    model = value.get("model")
-    model = _valid(model) if isinstance(model, str) else None
-    return Outcome("store", reason, "", completion, model, usage)
-
-
-def _classify_embedded(error: object) -> Outcome:
-    """Classify an error that came with HTTP 200: proxies do that, with the status as the code."""
-    code = str(error.get("code")) if isinstance(error, dict) else ""
-    outcome = _classify_error(int(code) if re.fullmatch("[45][0-9]{2}", code) else 500, error)
-    if outcome.action == "store":
-        # Not for good: with HTTP 200 around it, it may be the proxy's fault and not the request's.
-        return Outcome("retry", "malformed", outcome.detail)
-    return outcome
-
-
-def _line(text: str) -> str:
-    """Return text of a server as one line of bounded length."""
-    text = " ".join(_valid(text).split())
-    return text if len(text) <= 300 else text[:297] + "..."
-
-
-def _valid(text: str) -> str:
-    """Replace lone surrogates, which JSON can spell and UTF-8 cannot."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _usage(usage: object) -> dict[str, int]:
-    """Return the token counts that make sense; the rest can be read from the stored body."""
-    names = ("prompt_tokens", "completion_tokens", "total_tokens")
-    counts = {name: usage.get(name) for name in names} if isinstance(usage, dict) else {}
-    return {name: n for name, n in counts.items() if type(n) is int and n >= 0}
-
-
-def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that a server asks to wait, None where it does not (or not clearly)."""
-    lower = {name.lower(): text.strip() for name, text in headers.items()}
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", lower.get(name, "")):
-            return float(lower[name]) * unit
-    try:
-        return max(0.0, parsedate_to_datetime(lower["retry-after"]).timestamp() - now)
-    except (KeyError, ValueError):
-        return None
 
 
 class OpenAIModel:
