@@ -136,11 +136,11 @@ def _teacher(args: argparse.Namespace) -> Role:
 
 
 def _status(reply: Completion) -> FeedbackStatus:
-    if reply.finish_reason in ("stop", "length") and not reply.text.strip():
-        return "empty"
-    if reply.finish_reason == "stop":
-        return "ok"
-    return "truncated" if reply.finish_reason == "length" else reply.finish_reason
+    if reply.finish_reason == "stop" or reply.finish_reason == "length":
+        if not reply.text.strip():
+            return "empty"
+        return "ok" if reply.finish_reason == "stop" else "truncated"
+    return reply.finish_reason
 
 
 def _record(

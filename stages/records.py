@@ -14,8 +14,10 @@ from stages.errors import UserError
 from stages.files import write_text
 
 Split = Literal["train", "test"]
-FinishReason = Literal["stop", "length", "content_filter", "refusal", "error"]
-FeedbackStatus = Literal["ok", "truncated", "empty", "content_filter", "refusal", "error"]
+FinishReason = Literal["stop", "length", "content_filter", "refusal", "bad_request", "error"]
+FeedbackStatus = Literal[
+    "ok", "truncated", "empty", "content_filter", "refusal", "bad_request", "error"
+]
 Outcome = Literal["correct", "incorrect", "unparsed", "errored"]
 
 
@@ -35,15 +37,24 @@ class Message(Record):
 class Completion(Record):
     """One reply of a model, with why it ended and what it cost.
 
-    `finish_reason` is `length` for a reply cut by the token limit and `error` where there is no
-    reply at all; `detail` then says why. Token counts are None where an engine cannot tell.
+    `finish_reason` is `length` for a reply cut by the token limit. Where there is no reply it is
+    `bad_request` if the server refused the request for good, `error` if a new run may bring one;
+    `detail` then says why. `logprob` is the sum of log p(token | conversation, tokens before)
+    in nats over the reply's tokens, the end token included, raw at temperature 1. Counts and
+    `logprob` are None where an engine cannot tell.
     """
 
     text: str
     finish_reason: FinishReason
     prompt_tokens: int | None = Field(default=None, ge=0)
     completion_tokens: int | None = Field(default=None, ge=0)
+    logprob: float | None = None
     detail: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no reply: an error, a refusal or a filter came instead."""
+        return self.finish_reason not in ("stop", "length")
 
 
 class Exchange(Record):
@@ -100,8 +111,8 @@ class Trajectory(Record):
 
     @property
     def failed(self) -> bool:
-        """Whether there is no reply to score: an error, a refusal or a filter came instead."""
-        return self.last.finish_reason in ("error", "content_filter", "refusal")
+        """Whether there is no reply to score."""
+        return self.last.failed
 
 
 class Feedback(Record):

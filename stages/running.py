@@ -36,7 +36,7 @@ class Run:
         opened = time.monotonic()
         replies = model.generate(conversations, sampling) if conversations else []
         ended = time.monotonic()
-        errors = [reply for reply in replies if reply.finish_reason == "error"]
+        errors = [reply for reply in replies if reply.finish_reason in ("error", "bad_request")]
         if len(errors) > MOST_ERRORED * len(replies):
             raise UserError(
                 f"{self._cell}: {len(errors)} of {len(replies)} requests failed, more than "

@@ -522,8 +522,8 @@ def test_nobody_listens(make: Make) -> None:
         (Fault(body=reply(refusal="I will not.", content=None)), "refusal", "I will not."),
         (Fault(body=reply(content=None)), "stop", None),
         (Fault(body=reply(usage=None)), "stop", None),
-        (Fault(400, body=error("context too long")), "error", "HTTP 400: context too long"),
-        (Fault(400, body=error(f"{KEY}?")), "error", "HTTP 400: [key]?"),
+        (Fault(400, body=error("context too long")), "bad_request", "HTTP 400: context too long"),
+        (Fault(400, body=error(f"{KEY}?")), "bad_request", "HTTP 400: [key]?"),
     ],
 )
 def test_a_final_answer_is_stored_and_replayed(
@@ -546,7 +546,7 @@ def test_bad_requests_among_good_ones_go_by_and_can_be_asked_again(make: Make) -
     bad = Fault(400, body=error("too long"))
     with ScriptedTeacher(at(n2=bad, n3=bad, n4=bad, n5=bad, n6=bad)) as teacher:
         answers = make(teacher, concurrency=1).generate(questions(8), GREEDY)
-        assert Counter(answer.finish_reason for answer in answers) == {"stop": 3, "error": 5}
+        assert Counter(answer.finish_reason for answer in answers) == {"stop": 3, "bad_request": 5}
         assert make(teacher).generate(questions(8), GREEDY) == answers
         assert len(teacher.requests) == 8
         again = make(teacher, TEACHER_RETRY_FAILED="1").generate(questions(8), GREEDY)

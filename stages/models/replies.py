@@ -55,7 +55,7 @@ def _classify_error(status: int, error: object) -> Outcome:
     if status == 402 or "insufficient_quota" in reasons:
         return Outcome("stop", "quota", f"HTTP {status}: the account has no credit left; top it up")
     if status in (400, 413, 422):
-        refused = Completion(text="", finish_reason="error", detail=message)
+        refused = Completion(text="", finish_reason="bad_request", detail=message)
         return Outcome("store", "bad_request", message, refused)
     # The server's words on a rejected key may quote it, so these lines are our own.
     if status == 401:
