@@ -31,6 +31,8 @@ class Clone:
                 for who in ("AUTHOR", "COMMITTER")
                 for what, value in (("NAME", "Test"), ("EMAIL", "test@example.org"))
             },
+            # The tensors are tiny: a second thread would only wait for the first.
+            "OMP_NUM_THREADS": "1",
             **env,
         }
         self.run("git", "init", "-q")

@@ -1,8 +1,9 @@
 """The transformers engine on a tiny random model, against plain library calls and against itself.
 
 Covered: greedy replies equal `model.generate`, log-probs equal a plain forward pass, each reply's
-independence of the others and of their order, sampling filters, end tokens, the in-place cache.
-Not covered: GPUs, bf16 numerics (float32 here), real weights, sliding-window models.
+independence of the others and of their order, samples that share a prompt, more prompts than fit at
+a time, sliding windows, sampling filters, end tokens. Not covered: GPUs, bf16 numerics (float32
+here), real weights.
 """
 
 from pathlib import Path
@@ -11,18 +12,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
-from stages.models import transformers_engine
+from stages.models import ragged, transformers_engine
 from stages.models.card import LocalCard, read_card
 from stages.models.chat import Conversation, Sampling
 from stages.models.config import LocalSpec, TinySource
-from stages.models.transformers_engine import TransformersModel, _batches, _Sampler
+from stages.models.sampler import Sampler
+from stages.models.transformers_engine import TransformersModel, _groups, _Reply
 from stages.models.weights import make_folder
-from stages.records import Message
+from stages.records import Completion, Message
 
 GREEDY = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=24)
 SAMPLED = Sampling(temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.05, max_new_tokens=40)
+
+
+# The tensors are tiny: a second thread would only wait for the first.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +73,93 @@ def test_greedy_equals_the_library(model: TransformersModel, folder: Path) -> No
         assert reply.prompt_tokens == inputs["input_ids"].shape[1]
 
 
-def test_a_reply_does_not_depend_on_the_others(model: TransformersModel) -> None:
+def alike(replies: list[Completion]) -> list[Completion]:
+    """Return the replies without their log-probs, which are rounded as what runs beside them."""
+    return [reply.model_copy(update={"logprob": None}) for reply in replies]
+
+
+def test_a_reply_does_not_depend_on_the_others(
+    model: TransformersModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = conversations(40)
     together = model.generate(asked, SAMPLED)
     assert len({reply.completion_tokens for reply in together}) > 5  # rows do leave the batch
     assert {reply.finish_reason for reply in together} == {"stop", "length"}
     assert model.generate(asked, SAMPLED) == together
-    assert model.generate(asked[::-1], SAMPLED)[::-1] == together
+    assert alike(model.generate(asked[::-1], SAMPLED)[::-1]) == alike(together)
     alone = [model.generate([conversation], SAMPLED)[0] for conversation in asked[:8]]
-    assert alone == together[:8]
+    assert alike(alone) == alike(together[:8])
+    # Others join as soon as there is room.
+    monkeypatch.setattr(transformers_engine, "MAX_ROWS", 11)
+    monkeypatch.setattr(transformers_engine, "BLOCK_ROWS", 3)
+    assert alike(model.generate(asked, SAMPLED)) == alike(together)
+    monkeypatch.setattr(transformers_engine, "MAX_TOKENS", 1)
+    assert alike(model.generate(asked, SAMPLED)) == alike(together)
+
+
+def test_samples_of_one_prompt_share_its_prefill(
+    model: TransformersModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [first, second] = conversations(2)
+    asked = [Conversation(str(n), (first, second)[n % 2].messages, n) for n in range(12)]
+    alone = [model.generate([conversation], SAMPLED)[0] for conversation in asked]
+    read = []
+    plain = TransformersModel._forward
+    monkeypatch.setattr(
+        TransformersModel,
+        "_forward",
+        lambda self, tokens, *rest: read.append(len(tokens)) or plain(self, tokens, *rest),
+    )
+    assert alike(model.generate(asked, SAMPLED)) == alike(alone)
+    assert len({reply.text for reply in alone}) > 2
+    # Blocks of eight: six samples of the first prompt and two of the second, then the other four.
+    # What both prompts begin with is read once.
+    one, other = (model._encode(model.render(conversation)) for conversation in (first, second))
+    shared = next(n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    assert read[0] == len(one) + len(other) - shared
+
+
+def test_log_probs_of_generated_tokens_are_those_of_score(model: TransformersModel) -> None:
+    asked = conversations(16)
+    for sampling in (GREEDY, SAMPLED):
+        for conversation, reply in zip(asked, model.generate(asked, sampling), strict=True):
+            if reply.finish_reason == "stop" and "\ufffd" not in reply.text:
+                [score] = model.score([conversation], [reply.text])
+                if score.tokens == reply.completion_tokens:
+                    assert reply.logprob == pytest.approx(score.logprob, abs=1e-2)
+
+
+def test_a_window_limits_how_far_a_token_looks_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, sliding_window=7, eos_token_id=None,
+    )  # fmt: skip
+    plain = MistralForCausalLM(config).eval()
+    plain.save_pretrained(tmp_path)
+    ours = AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation=ragged.NAME)
+    prompts = [list(range(3, 23)), list(range(50, 55))]
+    lengths = [len(prompt) for prompt in prompts]
+    block = ragged.Block(lengths, [0, 1], 9, torch.empty(0))
+    with torch.inference_mode():
+        expected = [
+            plain.generate(torch.tensor([p]), do_sample=False, max_new_tokens=9)[0, len(p) :]
+            for p in prompts
+        ]
+        tokens = torch.tensor([[*prompts[0], *prompts[1]]])
+        places = torch.tensor([[*range(20), *range(5)]])
+        over: ragged.Pass = ragged.Sequences(0, lengths, block)
+        found = []
+        for _ in range(9):
+            logits = ours(tokens, position_ids=places, use_cache=False, tokens=over).logits[0]
+            ends = torch.tensor([19, 24]) if not found else torch.tensor([0, 1])
+            found.append(logits[ends].argmax(dim=-1))
+            tokens, places = found[-1][None], torch.tensor([block.positions])
+            if len(found) > 1:
+                block.advance()
+                places = torch.tensor([block.positions])
+            over = ragged.NextTokens([block])
+    assert torch.stack(found, dim=1).tolist() == [part.tolist() for part in expected]
 
 
 def test_seeds_matter_and_only_when_sampling(model: TransformersModel) -> None:
@@ -101,14 +190,14 @@ def test_no_conversations_no_replies(model: TransformersModel) -> None:
     assert model.score([], []) == []
 
 
-@given(st.lists(st.integers(1, 4000), max_size=120), st.integers(1, 1024))
-def test_batches_hold_every_prompt_once(lengths: list[int], new_tokens: int) -> None:
-    batches = _batches(lengths, new_tokens)
-    assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
-    for batch in batches:
-        width = max(lengths[index] for index in batch) + new_tokens
-        assert len(batch) == 1 or len(batch) * width <= transformers_engine.BATCH_TOKENS
-        assert len(batch) <= transformers_engine.BATCH_ROWS
+@given(st.lists(st.integers(1, 9), max_size=60))
+def test_groups_hold_every_reply_once_and_samples_side_by_side(lengths: list[int]) -> None:
+    replies = [_Reply(index, [length] * length, 0) for index, length in enumerate(lengths)]
+    groups = list(_groups(replies))
+    flat = [reply for group in groups for reply in group]
+    assert sorted(reply.index for reply in flat) == list(range(len(lengths)))
+    assert all(len(group) <= transformers_engine.BLOCK_ROWS for group in groups)
+    assert [reply.prompt for reply in flat] == sorted(reply.prompt for reply in replies)
 
 
 @settings(deadline=None)
@@ -125,11 +214,11 @@ def test_sampler_draws_what_the_filters_keep(
         temperature=0.7, top_p=top_p, top_k=top_k, repetition_penalty=1, max_new_tokens=5
     )
     row = torch.tensor([logits])
-    sampler = _Sampler(sampling, [seed], torch.zeros((1, 1), dtype=torch.long), len(logits))
+    sampler = Sampler(sampling, [seed], [[0]], torch.device("cpu"))
     probabilities = (row / 0.7).softmax(dim=-1)[0]
     order = probabilities.argsort(descending=True, stable=True).tolist()
     for _ in range(5):
-        token = int(sampler(row)[0])
+        token = int(sampler(row)[0][0])
         above = [t for t in order if probabilities[t] > probabilities[token] + 1e-6]
         assert not top_k or len(above) < top_k
         kept = probabilities[order[: top_k or None]].sum()
@@ -140,8 +229,8 @@ def test_sampler_has_the_right_frequencies() -> None:
     sampling = Sampling(temperature=1, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=1)
     rows = 20_000
     probabilities = torch.tensor([0.5, 0.25, 0.15, 0.1])
-    sampler = _Sampler(sampling, range(rows), torch.zeros((rows, 1), dtype=torch.long), 4)
-    drawn = sampler(probabilities.log().expand(rows, 4))
+    sampler = Sampler(sampling, range(rows), [[0]] * rows, torch.device("cpu"))
+    drawn, _ = sampler(probabilities.log().expand(rows, 4))
     frequencies = drawn.bincount(minlength=4) / rows
     assert torch.allclose(frequencies, probabilities, atol=0.015)
 
@@ -149,5 +238,10 @@ def test_sampler_has_the_right_frequencies() -> None:
 def test_repetition_penalty_sees_prompt_and_reply_but_no_padding() -> None:
     sampling = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=4, max_new_tokens=3)
     logits = torch.tensor([[3.0, 2.0, 1.0, -1.0]])
-    sampler = _Sampler(sampling, [0], torch.tensor([[-1, 0]]), 4)
-    assert [int(sampler(logits)) for _ in range(3)] == [1, 2, 0]
+    sampler = Sampler(sampling, [0, 0], [[0], [3, 3, 3]], torch.device("cpu"))
+    drawn = [sampler(logits.expand(2, 4)) for _ in range(3)]
+    assert [int(tokens[0]) for tokens, _ in drawn] == [1, 2, 0]
+    assert [int(tokens[1]) for tokens, _ in drawn] == [0, 1, 2]
+    # What is reported is the model's own probability.
+    raw = logits[0].log_softmax(dim=-1).tolist()
+    assert [float(value[0]) for _, value in drawn] == pytest.approx([raw[1], raw[2], raw[0]])
