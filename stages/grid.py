@@ -1,9 +1,12 @@
 """The declared grid of cells: what collectors walk, never a glob."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from stages.errors import UserError
 from stages.params import Section
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -35,3 +38,16 @@ class Grid(Section):
     def conditions(self) -> tuple[str, ...]:
         """All feedback conditions of the grid."""
         return (*self.asked, *self.compared, *self.told)
+
+
+def cell_path(flag: str, pattern: str, cell: Mapping[str, object]) -> Path:
+    """Return the file of one cell, given a flag's pattern such as `{student}-{seed}.jsonl`.
+
+    Raises:
+        UserError: the pattern has another axis than the cell.
+    """
+    try:
+        return Path(pattern.format(**cell))
+    except (LookupError, ValueError, AttributeError):
+        axes = ", ".join(f"{{{axis}}}" for axis in cell)
+        raise UserError(f"{flag} {pattern}: the axes of this step are {axes}") from None

@@ -139,8 +139,8 @@ class Score(Record):
     """How one trajectory did: a pure function of its item and its text.
 
     `strict` and `tolerant` are the normalised answers under each extractor, None where there is
-    none; `score` and `solved` follow the strict one. `cues` counts the answer lines found,
-    `truncated` says that the token limit cut the reply.
+    none; `score` and `solved` follow the strict one. `cues` counts the answer lines found; `empty`
+    says that a reply came without text.
     """
 
     step: str
@@ -158,10 +158,16 @@ class Score(Record):
     tolerant: str | None
     tolerant_score: float = Field(ge=0)
     cues: int = Field(ge=0)
-    truncated: bool
+    finish_reason: FinishReason
+    empty: bool
     kept_original: str | None
     flags: tuple[str, ...]
     completion_tokens: int | None
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the token limit cut the reply: that is no failure of the extraction."""
+        return self.finish_reason == "length"
 
 
 R = TypeVar("R", bound=Record)

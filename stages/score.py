@@ -18,6 +18,7 @@ from pathlib import Path
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
+from stages.grid import cell_path
 from stages.params import Params
 from stages.records import Item, Score, Trajectory, read_jsonl, write_jsonl
 from stages.roles import Role
@@ -60,14 +61,6 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
         yield {"condition": condition, "student": student, "seed": seed}
 
 
-def _path(pattern: str, cell: dict[str, object]) -> Path:
-    try:
-        return Path(pattern.format(**cell))
-    except (LookupError, ValueError, AttributeError):
-        axes = ", ".join(f"{{{axis}}}" for axis in cell)
-        raise UserError(f"--trajectories {pattern}: the axes of this step are {axes}") from None
-
-
 def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
     """Return how a trajectory did. A failed request is `errored`, never a wrong answer."""
     reply = tau.last
@@ -88,7 +81,8 @@ def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
         tolerant=None if tau.failed else grade.tolerant,
         tolerant_score=0.0 if tau.failed else grade.tolerant_score,
         cues=grade.cues,
-        truncated=reply.finish_reason == "length",
+        finish_reason=reply.finish_reason,
+        empty=not tau.failed and not reply.text.strip(),
         kept_original=tau.kept_original,
         flags=item.flags,
         completion_tokens=reply.completion_tokens,
@@ -101,7 +95,7 @@ def main(args: argparse.Namespace) -> None:
     rules = load_rules(args.rules)
     rows = []
     for cell in _cells(args):
-        path = _path(args.trajectories, cell)
+        path = cell_path("--trajectories", args.trajectories, cell)
         taus = {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
         if taus.keys() != items.keys():
             odd = sorted(taus.keys() ^ items.keys())

@@ -518,15 +518,27 @@ def test_what_needs_no_model_is_light(house: Path) -> None:
         write_jsonl(house / f"{condition or 'none'}-tiny-0.jsonl", taus)
     for step, pattern in (
         ("respond", "none-{student}-{seed}"),
+        ("answer", "none-tiny-0"),
         ("revise", "{condition}-{student}-{seed}"),
     ):
         command = SCORE.replace("items.jsonl", "tasks/bbh/test.jsonl").replace("respond", step)
         command = command.replace("{student}-{seed}", pattern)
         command = command.replace("--out out", f"--out scores/bbh/{step}.jsonl")
         assert imports(house, command) == "0 []"
+    for condition in ("unconstrained", "teacher_answer"):
+        said = [
+            Feedback(
+                item=item.id, suite=item.suite, task=item.task, split=item.split,
+                condition=condition, student="tiny", teacher="scripted", seed=0,
+                status="error", text=None, exchange=None,
+            )
+            for item in items
+        ]  # fmt: skip
+        write_jsonl(house / f"feedback-{condition}-tiny-0.jsonl", said)
     ended = imports(
         house,
         f"report --params params.yaml --scores scores --tasks tasks --paper {ROOT}/data/paper "
+        "--feedback feedback-{condition}-{student}-{seed}.jsonl "
         "--out tables --metrics metrics.json",
     )
     assert ended.startswith("0 ")

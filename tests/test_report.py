@@ -16,13 +16,24 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from stages import report
 from stages.errors import UserError
-from stages.records import Item, Outcome, Score, Split, write_jsonl
+from stages.records import (
+    Completion,
+    Exchange,
+    Feedback,
+    FinishReason,
+    Item,
+    Outcome,
+    Score,
+    Split,
+    write_jsonl,
+)
 from stages.reporting import latex
 from stages.stats import wilson
 
@@ -73,12 +84,31 @@ def score(
         "tolerant": None,
         "tolerant_score": float(right),
         "cues": 1,
-        "truncated": False,
+        "finish_reason": "stop",
+        "empty": False,
         "kept_original": None,
         "flags": of.flags,
         "completion_tokens": 10,
     }
     return Score(**(values | more))  # type: ignore[arg-type]
+
+
+def feedback(of: Item, condition: str, student: str, reason: FinishReason) -> Feedback:
+    reply = Completion(text="Look again.", finish_reason=reason)
+    status = {"stop": "ok", "length": "truncated"}.get(reason, reason)
+    return Feedback(
+        item=of.id,
+        suite=of.suite,
+        task=of.task,
+        split=of.split,
+        condition=condition,
+        student=student,
+        teacher="tutor",
+        seed=0,
+        status=status,  # type: ignore[arg-type]
+        text=None,
+        exchange=Exchange(messages=(), reply=reply),
+    )
 
 
 class House:
@@ -89,9 +119,12 @@ class House:
         self.items: list[Item] = []
         self.train: list[Item] = []
         self.scores: list[Score] = []
+        # How the teacher's reply to (condition, item) ended, where it did not just stop.
+        self.replies: dict[tuple[str, str], FinishReason] = {}
         self.params: dict[str, object] = {
             "scale": "tiny",
             "students": {"small": {}},
+            "teachers": {"tutor": {}},
             "conditions": {
                 slug: {"sees": sees, "sentences": None} for slug, sees in CONDITIONS.items()
             },
@@ -110,19 +143,36 @@ class House:
             },
         }
 
+    def feedback(self) -> dict[str, list[Feedback]]:
+        """Return the feedback of every cell of the grid in which a teacher is asked."""
+        grid: Any = self.params["grid"]
+        students: Any = self.params["students"]
+        return {
+            f"{condition}-{student}-{seed}": [
+                feedback(of, condition, student, self.replies.get((condition, of.id), "stop"))
+                for of in self.items
+            ]
+            for condition in (*grid["asked"], *grid["compared"])
+            for student in students
+            for seed in grid["seeds"]
+        }
+
     def run(self, out: str = "out") -> list[dict[str, str]]:
         """Run the stage and return the rows of table3.csv."""
         params = self.root / "params.yaml"
         params.write_text(yaml.safe_dump(self.params, sort_keys=False), encoding="utf-8")
         write_jsonl(self.root / "tasks" / "bbh" / "test.jsonl", self.items)
         write_jsonl(self.root / "tasks" / "bbh" / "train.jsonl", self.train)
-        for step in ("respond", "revise"):
+        for step in ("respond", "answer", "revise"):
             rows = [row for row in self.scores if row.step == step]
             write_jsonl(self.root / "score" / "bbh" / f"{step}.jsonl", rows)
+        for cell, records in self.feedback().items():
+            write_jsonl(self.root / "feedback" / f"{cell}.jsonl", records)
         flags = {
             "--params": params,
             "--scores": self.root / "score",
             "--tasks": self.root / "tasks",
+            "--feedback": self.root / "feedback" / "{condition}-{student}-{seed}.jsonl",
             "--paper": PAPER,
             "--out": self.root / out,
             "--metrics": self.root / out / "metrics.json",
@@ -287,7 +337,7 @@ def test_tolerant_truncated_and_kept_are_counted(house: House) -> None:
         house.items[1],
         "lazy",
         "incorrect",
-        truncated=True,
+        finish_reason="length",
         kept_original="feedback refused",
         tolerant_score=1.0,
     )
@@ -296,7 +346,7 @@ def test_tolerant_truncated_and_kept_are_counted(house: House) -> None:
     assert (float(lazy["score"]), float(lazy["tolerant"])) == (2 / 8, 3 / 8)
     # Cut by the token limit before an answer: counted apart from the unparsed.
     unparsed = int(lazy["unparsed"])
-    house.scores[position + 1] = score(house.items[1], "lazy", "unparsed", truncated=True)
+    house.scores[position + 1] = score(house.items[1], "lazy", "unparsed", finish_reason="length")
     lazy = cell(house.run(), "lazy")
     assert (lazy["truncated"], int(lazy["unparsed"])) == ("1", unparsed)
 
@@ -321,10 +371,38 @@ def test_order_of_the_scores_does_not_matter(house: House) -> None:
     house.run("first")
     random.Random(1).shuffle(house.scores)
     house.run("second")
-    for name in ("table3.csv", "table3.tex", "metrics.json"):
+    for name in ("table3.csv", "table3.tex", "outcomes.csv", "outcomes.tex", "metrics.json"):
         assert (house.root / "first" / name).read_bytes() == (
             house.root / "second" / name
         ).read_bytes()
+
+
+def test_outcomes_count_what_is_no_answer(house: House) -> None:
+    house.replies = {
+        ("unconstrained", house.items[0].id): "refusal",
+        ("unconstrained", house.items[1].id): "bad_request",
+        ("unconstrained", house.items[2].id): "length",
+        ("ground_truth", house.items[0].id): "content_filter",
+    }
+    lazy = next(at for at, row in enumerate(house.scores) if row.condition == "lazy")
+    house.scores[lazy] = score(house.items[0], "lazy", "incorrect", kept_original="refusal")
+    house.run()
+    with (house.root / "out" / "outcomes.csv").open(encoding="utf-8", newline="") as stream:
+        rows = {(row["step"], row["condition"]): row for row in csv.DictReader(stream)}
+    # Nobody is asked for the lazy feedback, and the teacher's own answers are not scored here.
+    assert list(rows) == [
+        ("respond", ""),
+        *(("feedback", name) for name in sorted(CONDITIONS) if name != "lazy"),
+        *(("revise", name) for name in sorted(CONDITIONS)),
+    ]
+    said = rows["feedback", "unconstrained"]
+    reasons = ("n", "stop", "length", "content_filter", "refusal", "bad_request", "error")
+    assert [int(said[key]) for key in reasons] == [8, 5, 1, 0, 1, 1, 0]
+    assert rows["feedback", "ground_truth"]["content_filter"] == "1"
+    assert (rows["revise", "lazy"]["not_asked"], rows["revise", "lazy"]["stop"]) == ("1", "7")
+    for row in rows.values():
+        ends = [int(row[key]) for key in (*reasons[1:], "not_asked")]
+        assert sum(ends) == int(row["n"])
 
 
 def test_metrics(house: House) -> None:
@@ -391,11 +469,19 @@ def test_unknown_paper_student(house: House) -> None:
     refused(house, r"report\.paper_students\.small: .* no '72B'")
 
 
+def test_feedback_on_other_items(house: House) -> None:
+    whole = house.feedback()
+    cell = "unconstrained-small-0"
+    house.feedback = lambda: {**whole, cell: whole[cell][1:]}  # type: ignore[method-assign]
+    refused(house, rf"{cell}\.jsonl: not the test items: bbh/a/test-0 \(1 differ\)")
+
+
 def test_missing_scores_file(house: House) -> None:
     house.run()
     (house.root / "score" / "bbh" / "revise.jsonl").unlink()
     command = [sys.executable, "-m", "stages.report", "--params", "params.yaml"]
     command += ["--scores", "score", "--tasks", "tasks", "--paper", str(PAPER)]
+    command += ["--feedback", "feedback/{condition}-{student}-{seed}.jsonl"]
     command += ["--out", "again", "--metrics", "again/metrics.json"]
     done = subprocess.run(
         command,
@@ -468,7 +554,7 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -
     house.run()
     (tmp_path / "page.tex").write_text(
         "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-        "\\input{out/table3}\n\\end{document}\n",
+        "\\input{out/table3}\n\\input{out/outcomes}\n\\end{document}\n",
         encoding="utf-8",
     )
     for _ in range(2):  # the second run knows the label
@@ -482,7 +568,7 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -
         assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "page.log").read_text(encoding="utf-8", errors="replace")
     assert re.findall(r".*(?:Overfull|Underfull|[Ww]arning|undefined|too large).*", log) == []
-    assert "Output written on page.pdf (1 page" in log
+    assert "Output written on page.pdf (2 pages" in log
 
 
 def test_help_is_instant() -> None:

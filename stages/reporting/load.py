@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stages.errors import UserError
-from stages.records import Item, Score, read_jsonl
+from stages.records import Feedback, Item, Score, read_jsonl
 
 BASELINE = "baseline"
 """Name of the arm without feedback, whose records have no condition."""
@@ -120,6 +120,15 @@ def read_scores(
                 f"first {missing[0]!r}"
             )
     return pd.DataFrame(rows)
+
+
+def read_feedback(path: Path, items: pd.DataFrame) -> list[Feedback]:
+    """Read one cell's feedback. Raises UserError where it is not over exactly the test items."""
+    records = read_jsonl(path, Feedback, "item")
+    odd = sorted({record.item for record in records} ^ set(items.index))
+    if odd:
+        raise UserError(f"{path}: not the test items: {odd[0]} ({len(odd)} differ)")
+    return records
 
 
 def read_paper(path: Path) -> pd.DataFrame:
