@@ -15,10 +15,11 @@ from pydantic import Field
 
 from stages.cli import make_parser, run
 from stages.conditions import Condition
-from stages.cost import Lengths, Price
+from stages.cost import Lengths
 from stages.errors import UserError
 from stages.grid import Grid, Slug
 from stages.models.config import HubSource, LocalSpec, ModelSpec
+from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role

@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +30,7 @@ from stages.models.card import ServedCard
 from stages.models.chat import Conversation
 from stages.models.config import MODEL_SPEC, ServedSpec
 from stages.models.openai_engine import OpenAIModel
+from stages.models.prices import Price
 from stages.params import Params, Section, check
 from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
@@ -53,14 +53,6 @@ class Lengths(Section):
     reply: Span
     characters_per_token: Span
     tokens_per_second: dict[Slug, Annotated[float, Field(gt=0)]]
-
-
-class Price(Section):
-    """US dollars per million tokens, as of a date; null is not known."""
-
-    input: float | None = Field(ge=0)
-    output: float | None = Field(ge=0)
-    as_of: date | None
 
 
 @dataclass(frozen=True)
@@ -186,13 +178,11 @@ class Forecast:
 
 def dollars(cells: Sequence[Cell], price: Price) -> tuple[float, float] | None:
     """Return what the cells cost, low and high, None where the price is not known."""
-    if price.input is None or price.output is None:
-        return None
     low, high = (
-        sum(cell.prompt[end] * price.input + cell.reply[end] * price.output for cell in cells) / 1e6
+        price.dollars(sum(cell.prompt[end] for cell in cells), sum(c.reply[end] for c in cells))
         for end in (0, 1)
     )
-    return low, high
+    return None if low is None or high is None else (low, high)
 
 
 def table(forecast: Forecast) -> str:

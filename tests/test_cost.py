@@ -13,9 +13,10 @@ from conftest import ROOT
 from scripted_teacher import ScriptedTeacher
 
 from stages import answer, download, prepare
-from stages.cost import Forecast, Price, dollars, table
+from stages.cost import Forecast, dollars, table
 from stages.errors import UserError
 from stages.models.config import ServedSpec
+from stages.models.prices import Price
 from stages.models.weights import make_folder
 from stages.params import read_yaml
 from stages.pipeline import cell_arguments
@@ -92,6 +93,14 @@ def test_dollars(house: Path) -> None:
     assert high == pytest.approx(sum(c.prompt[1] + 10 * c.reply[1] for c in cells) / 1e6)
     assert 0 < low < high
     assert dollars(cells, Price(input=1.0, output=None, as_of=None)) is None
+
+
+def test_a_batch_request_pays_its_share() -> None:
+    price = Price(input=1.0, output=10.0, as_of=None)
+    assert price.dollars(2e6, 1e6) == 12
+    assert price.dollars(2e6, 1e6, batch=True) == 6
+    assert price.model_copy(update={"batch": 0.25}).dollars(2e6, 1e6, batch=True) == 3
+    assert Price(input=None, output=1.0, as_of=None).dollars(1, 1) is None
 
 
 def test_the_table(house: Path) -> None:

@@ -70,7 +70,6 @@ def test_every_number_that_may_be_null_is_warned_about() -> None:
         "models.qwen2_7b.source.revision is null: the newest is taken and recorded",
         "models.qwen2_15b.source.revision is null: the newest is taken and recorded",
         "models.qwen2_05b.source.revision is null: the newest is taken and recorded",
-        "prices.gpt4o_mini: output, as_of not known",
     ]
     assert warnings(check_whole(ROOT / "scales" / "laptop.yaml", PROMPTS)) == []
 
