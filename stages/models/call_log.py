@@ -1,8 +1,8 @@
 """The durable record of all calls to served models: nothing paid for is lost or asked twice.
 
-One append-only JSONL file, outside DVC's outputs, with three kinds of lines: an intent before each
-request, then a result or a failure. An intent that neither follows may have been paid for. The file
-never holds a key, and nothing in it but the results matters to a replay.
+One append-only JSONL file, outside DVC's outputs: an intent before each request, then a result or a
+failure, and a line for each batch that a server has taken. An intent that neither follows may have
+been paid for. The file never holds a key, and nothing in it but the results matters to a replay.
 """
 
 import fcntl
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,9 @@ _HEAD, _DIGITS, _TAIL = '{"check":"', 16, '",'
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
+# The time of an answer that came from an export: it was paid for elsewhere.
+IMPORTED = ""
+
 Terminal = Literal["stop", "length", "content_filter", "refusal", "bad_request"]
 
 
@@ -36,16 +39,27 @@ def _now() -> str:
 
 
 class Intent(Record):
-    """A request is about to be sent."""
+    """A request is about to be sent; what has a default is not in the oldest logs.
+
+    `id` is the conversation's, whose first part is the stage; `model` is the name asked for.
+    `prompt_limit` and `reply_limit` are numbers of tokens that cannot be passed. `batch` is the
+    digest of the batch that it is sent in.
+    """
 
     type: Literal["intent"] = "intent"
     key: str
     attempt: int
+    id: str = ""
+    model: str = ""
+    host: str = ""
+    prompt_limit: int = 0
+    reply_limit: int = 0
+    batch: str | None = None
     time: str = Field(default_factory=_now)
 
 
 class Result(Record):
-    """An answer that no later run asks for again, its body as it came."""
+    """An answer that no later run asks for again, its body as it came (`batch` by that batch)."""
 
     type: Literal["result"] = "result"
     key: str
@@ -57,6 +71,7 @@ class Result(Record):
     usage: dict[str, int]
     latency: float
     sdk: str
+    batch: str | None = None
     time: str = Field(default_factory=_now)
 
 
@@ -72,7 +87,18 @@ class Failure(Record):
     time: str = Field(default_factory=_now)
 
 
-Line: TypeAlias = Intent | Result | Failure
+class Batch(Record):
+    """A server has taken the batch of the intents with this digest, and calls it `id`."""
+
+    type: Literal["batch"] = "batch"
+    id: str
+    digest: str
+    host: str
+    requests: int
+    time: str = Field(default_factory=_now)
+
+
+Line: TypeAlias = Intent | Result | Failure | Batch
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 
 
@@ -191,6 +217,21 @@ class CallLog:
             raise UserError(f"{self.path}: changed under a running program") from None
         assert isinstance(record, Result)
         return record
+
+    def lines(self) -> Iterator[Line]:
+        """Yield every line that this log has read or written, in order.
+
+        Raises:
+            UserError: the file was changed by a program that keeps no lock.
+        """
+        if not self._lines:
+            return
+        with self.path.open("rb") as stream:
+            for _ in range(self._lines):
+                try:
+                    yield _from_line(stream.readline())
+                except ValueError:
+                    raise UserError(f"{self.path}: changed under a running program") from None
 
     def lock(self) -> None:
         """Become the one writer, and take in what others wrote until now.

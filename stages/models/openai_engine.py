@@ -42,6 +42,8 @@ KIND = "chat.completions"
 KEPT_HEADERS = ("x-request-id", "request-id")
 # Shorter keys are placeholders such as "EMPTY"; replacing those would change ordinary text.
 SECRET_LENGTH = 16
+# The most tokens that a chat template adds to a message: role and marks.
+MESSAGE_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,15 @@ class Policy:
 
 # Some failures may have been paid for or are likely to repeat, and get fewer retries than others.
 FEWER_RETRIES = {"timeout": 1, "malformed": 2, "not_an_api": 2}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request as it is sent, and the id of the first conversation that asks for it."""
+
+    key: str
+    id: str
+    body: dict[str, Any]
 
 
 class OpenAIModel:
@@ -141,24 +152,27 @@ class OpenAIModel:
                 self._log.lock()
                 # Another run may have finished since the log was read.
                 done = self._known(requests)
-                todo = {key: body for key, body in requests.items() if key not in done}
+                todo = [call for key, call in requests.items() if key not in done]
                 done |= self._ask(todo)
         return [done[key] for key in keys]
 
     def unanswered(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the ids of those that the call log does not answer: what a run would pay for."""
-        keys, requests = self._requests(conversations, sampling)
-        done = set(self._known(requests))
-        first = dict(zip(reversed(keys), (c.id for c in reversed(conversations)), strict=True))
-        return [name for key, name in first.items() if key not in done]
+        _, requests = self._requests(conversations, sampling)
+        done = self._known(requests)
+        return [call.id for key, call in requests.items() if key not in done]
 
     def _requests(
         self, conversations: Sequence[Conversation], sampling: Sampling
-    ) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    ) -> tuple[list[str], dict[str, Call]]:
         """Return the key of each conversation, and the different requests by key."""
-        bodies = [self._body(conversation, sampling) for conversation in conversations]
-        keys = [call_key(KIND, self._host, body) for body in bodies]
-        return keys, dict(zip(keys, bodies, strict=True))
+        keys: list[str] = []
+        requests: dict[str, Call] = {}
+        for conversation in conversations:
+            body = self._body(conversation, sampling)
+            keys.append(call_key(KIND, self._host, body))
+            requests.setdefault(keys[-1], Call(keys[-1], conversation.id, body))
+        return keys, requests
 
     def score(
         self, conversations: Sequence[Conversation], replies: Sequence[str]
@@ -201,6 +215,21 @@ class OpenAIModel:
             )
         return body
 
+    def _intent(self, call: Call, attempt: int, batch: str | None = None) -> Intent:
+        """Return the line that announces a request, with the most that it can take."""
+        contents = [message["content"] for message in call.body["messages"]]
+        return Intent(
+            key=call.key,
+            attempt=attempt,
+            id=call.id,
+            model=self._card.name,
+            host=self._host,
+            # A byte-level tokenizer never makes more tokens than there are bytes.
+            prompt_limit=sum(len(text.encode()) + MESSAGE_TOKENS for text in contents),
+            reply_limit=call.body[self._card.token_limit],
+            batch=batch,
+        )
+
     def _known(self, keys: Mapping[str, object]) -> dict[str, Completion]:
         """Return what the log answers; a reply of a model that is not accepted does not count."""
         known = {}
@@ -219,7 +248,7 @@ class OpenAIModel:
             return True
         return re.fullmatch(accept, outcome.model or "") is not None
 
-    def _ask(self, todo: Mapping[str, dict[str, Any]]) -> dict[str, Completion]:
+    def _ask(self, todo: Sequence[Call]) -> dict[str, Completion]:
         """Send all requests; return their completions. Raises as `generate` does."""
         # Only the main thread can watch for Ctrl-C, and a program's own handler is left alone.
         watch = (
@@ -228,9 +257,7 @@ class OpenAIModel:
         )
         return asyncio.run(self._ask_all(todo, watch))
 
-    async def _ask_all(
-        self, todo: Mapping[str, dict[str, Any]], watch: bool
-    ) -> dict[str, Completion]:
+    async def _ask_all(self, todo: Sequence[Call], watch: bool) -> dict[str, Completion]:
         from httpx2 import Limits, Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -267,14 +294,14 @@ class _Run:
         self,
         model: OpenAIModel,
         client: "AsyncOpenAI",
-        todo: Mapping[str, dict[str, Any]],
+        todo: Sequence[Call],
         progress: Any,
     ) -> None:
         self._model = model
         self._log, self._policy = model._log, model._policy
         self._client = client
         self._progress = progress
-        self._queue = deque(todo.items())
+        self._queue = deque(todo)
         self._done: dict[str, Completion] = {}
         self._stop = asyncio.Event()
         self._why: UserError | KeyboardInterrupt | None = None
@@ -327,17 +354,17 @@ class _Run:
 
     async def _work(self) -> None:
         while self._queue and not self._stop.is_set():
-            key, body = self._queue.popleft()
-            await self._one(key, body)
+            await self._one(self._queue.popleft())
             self._progress.update(1)
 
-    async def _one(self, key: str, body: dict[str, Any]) -> None:
+    async def _one(self, call: Call) -> None:
         """See one call to its end: an answer, a failure for now, or the end of the run."""
         failed: Counter[str] = Counter()
+        key = call.key
         while await self._may_send():
-            self._log.append(Intent(key=key, attempt=failed.total() + 1))
+            self._log.append(self._model._intent(call, failed.total() + 1))
             started = time.monotonic()
-            status, headers, raw = await self._send(body)
+            status, headers, raw = await self._send(call.body)
             latency = round(time.monotonic() - started, 3)
             outcome = _no_response(raw) if status is None else classify(status, headers, raw)
             detail = self._model._scrub(outcome.detail)
