@@ -35,6 +35,7 @@ from stages.params import Params, Section, check
 from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
+from stages.text_table import columns
 
 PARAMS = ("models", "students", "teachers", "suites", "conditions", "grid", "lengths", "prices")
 
@@ -219,16 +220,12 @@ def table(forecast: Forecast) -> str:
                 _hours(forecast, model, spans[1]),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
+    lines = columns(rows)
     lines.append(f"\nUSD {total[0]:.2f} to {total[1]:.2f} for what is not in the call log yet")
     lines += [f"price of {model} not known: set prices.{model}" for model in sorted(unknown)]
     if any(not cell.real for cells in groups.values() for cell in cells):
         lines.append("* reckoned from `lengths` in params: these prompts do not exist yet")
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _hours(forecast: Forecast, model: str, millions: tuple[float, ...]) -> str:
