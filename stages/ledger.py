@@ -1,13 +1,19 @@
 r"""Ledger: what the calls in the call log have cost, by stage and model.
 
     python -m stages.ledger --params params.yaml
+    python -m stages.ledger --params params.yaml --budget 5
 
 Dollars come from the token counts of the answers and from `prices` in params. `maybe` is the most
 that may have been billed beside it: requests whose answer was lost, and answers without token
 counts. What came by an import was paid for elsewhere and costs nothing here.
+
+A budget is the most US dollars that all calls of a log may cost. It lies beside the log, with the
+prices of the served models as params now give them, and every run obeys it, a queued one as well:
+it stops before a request that might pass it. A higher one lets the next run go on.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections import Counter
@@ -16,10 +22,19 @@ from pathlib import Path
 from typing import Any
 
 from stages.cli import make_parser, run
+from stages.errors import UserError
+from stages.files import write_json
 from stages.grid import Slug
 from stages.models.call_log import CallLog, default_log, host_of
 from stages.models.config import MODEL_SPEC, ServedSpec
-from stages.models.ledger import Ledger, ledger_of
+from stages.models.ledger import (
+    Budget,
+    Ledger,
+    PricedModel,
+    budget_path,
+    ledger_of,
+    read_budget,
+)
 from stages.models.prices import FREE, Price
 from stages.params import Params, check
 from stages.text_table import columns
@@ -32,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser("stages.ledger", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
     parser.add_argument("--log", type=Path, help="call log; by default the one that stages use")
+    change = parser.add_mutually_exclusive_group()
+    change.add_argument("--budget", type=float, metavar="USD", help="set a budget for the log")
+    change.add_argument("--no-budget", action="store_true", help="remove the budget")
     return parser
 
 
@@ -115,11 +133,42 @@ def _notes(ledger: Ledger) -> list[str]:
     return notes
 
 
+def set_budget(
+    log: Path,
+    limit: float,
+    models: Mapping[str, tuple[ServedSpec, Price | None]],
+    env: Mapping[str, str],
+) -> None:
+    """Write the budget of a log. Raises UserError where the limit is no amount of money."""
+    if not (math.isfinite(limit) and limit >= 0):
+        raise UserError(f"--budget must be US dollars from 0, got {limit:g}")
+    keyed = {slug: (spec, price) for slug, (spec, price) in models.items() if spec.needs_key}
+    priced = tuple(
+        PricedModel(host=host, name=name, price=price)
+        for (host, name), price in sorted(price_table(keyed, env).items())
+    )
+    write_json(budget_path(log), Budget(limit=limit, models=priced).model_dump(mode="json"))
+
+
+def budget_line(log: CallLog) -> str:
+    """Return what is left of a log's budget, as a line; empty where there is none."""
+    budget = read_budget(log.path)
+    if budget is None:
+        return ""
+    left = budget.limit - sum(ledger_of(log, budget.prices).total())
+    return f"budget USD {budget.limit:g}, at least {left:.4f} left ({budget_path(log.path)})\n"
+
+
 def main(args: argparse.Namespace) -> None:
-    """Print the ledger."""
+    """Change the budget where that is asked, and print the ledger."""
     models = served(args.params)
     log = CallLog(args.log or default_log(os.environ))
+    if args.budget is not None:
+        set_budget(log.path, args.budget, models, os.environ)
+    if args.no_budget:
+        budget_path(log.path).unlink(missing_ok=True)
     sys.stdout.write(table(ledger_of(log, price_table(models, os.environ)), models))
+    sys.stdout.write(budget_line(log))
 
 
 if __name__ == "__main__":

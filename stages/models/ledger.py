@@ -205,3 +205,54 @@ def ledger_of(log: CallLog, prices: Mapping[tuple[str, str], Price]) -> Ledger:
     for line in log.lines():
         ledger.add(line)
     return ledger
+
+
+class Guard:
+    """Keeps the calls to one model within the budget of their log, on behalf of its one writer.
+
+    A request is counted at the most that it can take from its intent on, so requests under way are
+    within the budget too, and a kill loses no count.
+
+    Args:
+        budget: the budget.
+        log: the call log, locked; all that is written to it from now on must come to `add`.
+        host: host and port of the model.
+        name: name of the model.
+
+    Raises:
+        UserError: the budget has no price for this model.
+    """
+
+    def __init__(self, budget: Budget, log: CallLog, host: str, name: str) -> None:
+        price = budget.prices.get((host, name))
+        if price is None or price.dollars(0, 0) is None:
+            raise UserError(
+                f"{budget_path(log.path)} sets a budget and has no price for {name} at {host}; set"
+                " it under prices in params and the budget anew (make budget USD=...), or remove"
+                " the budget (python -m stages.ledger --params params.yaml --no-budget)"
+            )
+        self._price, self._budget = price, budget
+        self._ledger = ledger_of(log, budget.prices)
+
+    def add(self, line: Line) -> None:
+        """Take in a line that was written to the log."""
+        self._ledger.add(line)
+
+    def most(self, intent: Intent) -> float:
+        """Return the most dollars that a request can take."""
+        batch = intent.batch is not None
+        return self._price.dollars(intent.prompt_limit, intent.reply_limit, batch) or 0.0
+
+    def room(self) -> float:
+        """Return the dollars that are left, all that is in doubt taken at its most."""
+        return self._budget.limit - sum(self._ledger.total())
+
+    def refusal(self, intent: Intent) -> str:
+        """Return the line that ends a run."""
+        certain, maybe = self._ledger.total()
+        return (
+            f"the budget of USD {self._budget.limit:g} does not hold the next request:"
+            f" {certain:.4f} are spent, at most {maybe:.4f} more may have been billed, and it may"
+            f" take {self.most(intent):.4f}; `make budget USD=...` raises it; run again to go on,"
+            " answers so far are kept"
+        )

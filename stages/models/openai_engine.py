@@ -1,7 +1,7 @@
 """The `openai` engine: any server that speaks the OpenAI chat protocol, hosted or `vllm serve`.
 
 One place owns each decision: `replies` says what a response means, `Policy` how patiently to try
-again, the call log what is known already. The SDK's own retries are off, since two retry owners
+again, the call log what is known already, a `Guard` what may be spent. The SDK's own retries are off, since two retry owners
 multiply requests.
 """
 
@@ -23,12 +23,14 @@ from stages.models.call_log import (
     CallLog,
     Failure,
     Intent,
+    Line,
     Result,
     call_key,
     host_of,
 )
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.ledger import Guard, read_budget
 from stages.models.replies import Outcome, classify, retry_after
 from stages.models.template import by_role
 from stages.progress import bar
@@ -255,9 +257,13 @@ class OpenAIModel:
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        return asyncio.run(self._ask_all(todo, watch))
+        budget = read_budget(self._log.path) if self._card.needs_key else None
+        guard = Guard(budget, self._log, self._host, self._card.name) if budget else None
+        return asyncio.run(self._ask_all(todo, guard, watch))
 
-    async def _ask_all(self, todo: Sequence[Call], watch: bool) -> dict[str, Completion]:
+    async def _ask_all(
+        self, todo: Sequence[Call], guard: Guard | None, watch: bool
+    ) -> dict[str, Completion]:
         from httpx2 import Limits, Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
@@ -279,7 +285,7 @@ class OpenAIModel:
             # The SDK takes these from OPENAI_* whatever the server is.
             client.organization, client.project = self._organization, self._project
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
-                run = _Run(self, client, todo, progress)
+                run = _Run(self, client, todo, guard, progress)
                 return await run.all(watch)
 
     def _scrub(self, text: str) -> str:
@@ -295,9 +301,11 @@ class _Run:
         model: OpenAIModel,
         client: "AsyncOpenAI",
         todo: Sequence[Call],
+        guard: Guard | None,
         progress: Any,
     ) -> None:
         self._model = model
+        self._guard = guard
         self._log, self._policy = model._log, model._policy
         self._client = client
         self._progress = progress
@@ -312,6 +320,8 @@ class _Run:
         self._answered = False
         self._exhausted = 0
         self._refused = 0
+        self._under_way = 0
+        self._settled = asyncio.Event()
 
     async def all(self, watch: bool) -> dict[str, Completion]:
         """Ask everything with bounded concurrency; return the completions, or raise why not."""
@@ -347,6 +357,7 @@ class _Run:
         if self._why is None or isinstance(why, KeyboardInterrupt):
             self._why = why
         self._stop.set()
+        self._settled.set()
 
     def _give_up(self, line: str) -> None:
         host = self._model._host
@@ -361,8 +372,7 @@ class _Run:
         """See one call to its end: an answer, a failure for now, or the end of the run."""
         failed: Counter[str] = Counter()
         key = call.key
-        while await self._may_send():
-            self._log.append(self._model._intent(call, failed.total() + 1))
+        while await self._announce(self._model._intent(call, failed.total() + 1)):
             started = time.monotonic()
             status, headers, raw = await self._send(call.body)
             latency = round(time.monotonic() - started, 3)
@@ -373,7 +383,7 @@ class _Run:
                 assert status is not None and outcome.completion is not None
                 terminal: Any = outcome.kind
                 kept = {n: headers[n] for n in KEPT_HEADERS if n in headers}
-                self._log.write(
+                self._settle(
                     Result(
                         key=key,
                         status=terminal,
@@ -389,7 +399,7 @@ class _Run:
                 await self._durable()
                 self._take(key, outcome, detail, text, status, raw)
                 return
-            self._log.append(
+            self._settle(
                 Failure(
                     key=key,
                     kind=outcome.kind,
@@ -410,6 +420,35 @@ class _Run:
                 self._exhaust(key, outcome.kind, detail)
                 return
             await self._hold(outcome, headers, failed.total())
+
+    async def _announce(self, intent: Intent) -> bool:
+        """Write an intent as soon as neither a pause nor the budget holds it back.
+
+        Returns False when the run ends instead.
+        """
+        while await self._may_send():
+            if self._guard is None or self._guard.most(intent) <= self._guard.room():
+                self._write(intent)
+                self._under_way += 1
+                return True
+            if not self._under_way:
+                self._halt(UserError(self._guard.refusal(intent)))
+                return False
+            # What is under way was reckoned at its most, and will take less.
+            self._settled.clear()
+            await self._settled.wait()
+        return False
+
+    def _settle(self, record: Result | Failure) -> None:
+        """Write what came of a request."""
+        self._write(record)
+        self._under_way -= 1
+        self._settled.set()
+
+    def _write(self, record: Line) -> None:
+        self._log.write(record)
+        if self._guard is not None:
+            self._guard.add(record)
 
     async def _durable(self) -> None:
         """Return once all that was written until now is on the disk.
