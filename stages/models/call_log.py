@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -99,6 +100,21 @@ class Batch(Record):
 
 
 Line: TypeAlias = Intent | Result | Failure | Batch
+
+
+@dataclass
+class OpenBatch:
+    """A batch with requests that neither a result nor a failure follows yet.
+
+    Attributes:
+        digest: the digest in their intents.
+        keys: these requests.
+        id: the server's name for it; None where it is not known whether the server has taken it.
+    """
+
+    digest: str
+    keys: set[str]
+    id: str | None = None
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 
 
@@ -188,6 +204,9 @@ class CallLog:
         self.path = path
         self._fd: int | None = None
         self._results: dict[str, tuple[int, int]] = {}
+        self._batches: dict[str, OpenBatch] = {}
+        self._batch_of: dict[str, OpenBatch] = {}
+        self._batch_ids: set[str] = set()
         self._end = 0
         self._lines = 0
         self._read_on()
@@ -217,6 +236,14 @@ class CallLog:
             raise UserError(f"{self.path}: changed under a running program") from None
         assert isinstance(record, Result)
         return record
+
+    def open_batches(self) -> list[OpenBatch]:
+        """Return the batches that are not collected in full, as they are now."""
+        return [batch for batch in self._batches.values() if batch.keys]
+
+    def knows_batch(self, name: str) -> bool:
+        """Tell whether a batch that a server calls so is in the log."""
+        return name in self._batch_ids
 
     def lines(self) -> Iterator[Line]:
         """Yield every line that this log has read or written, in order.
@@ -298,10 +325,7 @@ class CallLog:
             # A half line is no harm, the next `lock` cuts it; whole lines stand as they are.
             self.close()
             raise UserError(f"{self.path}: cannot write: {error.strerror}") from None
-        if isinstance(record, Result):
-            self._results[record.key] = (self._end, len(line))
-        self._end += len(line)
-        self._lines += 1
+        self._take_in(record, len(line))
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk; may run beside `write`, in a thread.
@@ -339,8 +363,24 @@ class CallLog:
                 except ValueError:
                     what = "corrupt line, its checksum does not match"
                     raise UserError(f"{self.path}:{self._lines + 1}: {what}") from None
-                if isinstance(record, Result):
-                    self._results[record.key] = (self._end, len(line))
-                self._end += len(line)
-                self._lines += 1
+                self._take_in(record, len(line))
         return b""
+
+    def _take_in(self, record: Line, length: int) -> None:
+        """Keep the index up to date with the next line, so many bytes long."""
+        if isinstance(record, Result):
+            self._results[record.key] = (self._end, length)
+        self._end += length
+        self._lines += 1
+        if isinstance(record, Batch):
+            self._batch_ids.add(record.id)
+            self._batches.setdefault(record.digest, OpenBatch(record.digest, set())).id = record.id
+        elif isinstance(record, Intent) and record.batch is not None:
+            batch = self._batches.get(record.batch)
+            if batch is None or not batch.keys:
+                # The same requests may go into a new batch once the last one has ended.
+                batch = self._batches[record.batch] = OpenBatch(record.batch, set())
+            batch.keys.add(record.key)
+            self._batch_of[record.key] = batch
+        elif isinstance(record, Result | Failure) and record.time != IMPORTED:
+            self._batch_of.pop(record.key, OpenBatch("", set())).keys.discard(record.key)

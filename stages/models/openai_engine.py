@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -60,6 +60,7 @@ class Policy:
         longest_pause: the longest Retry-After that is waited for; above it the run stops.
         breaker: so many calls in a row that use up their retries stop the run, and so many requests
             refused as bad before any is answered.
+        poll: wait between two looks at a batch.
     """
 
     deadline: float = 600.0
@@ -68,6 +69,7 @@ class Policy:
     longest_wait: float = 60.0
     longest_pause: float = 120.0
     breaker: int = 5
+    poll: float = 30.0
 
     def wait(self, tries: int) -> float:
         """Return the wait after `tries` failed tries; without chance, as there is one client."""
@@ -87,6 +89,14 @@ class Call:
     body: dict[str, Any]
 
 
+def _number(env: Mapping[str, str], name: str, usual: int, most: int) -> int:
+    """Return a whole number from the environment. Raises UserError where it is none from 1 on."""
+    text = env.get(name) or str(usual)
+    if not re.fullmatch("[1-9][0-9]{0,8}", text) or int(text) > most:
+        raise UserError(f"{name} must be a number from 1 to {most}, got {text!r}")
+    return int(text)
+
+
 class OpenAIModel:
     """A model behind an OpenAI-compatible server, every answer of it durable before it is used.
 
@@ -95,11 +105,13 @@ class OpenAIModel:
         log: the call log, or where it lies.
         env: the environment; `<card.env>_API_KEY`, `<card.env>_BASE_URL` and
             `<card.env>_CONCURRENCY` (8) are read, and `<card.env>_RETRY_FAILED=1` asks again what
-            the server refused as a bad request in an earlier run.
+            the server refused as a bad request in an earlier run, or has of a batch no more.
+            `<card.env>_BATCH=1` asks
+            through the Batch API, at most `<card.env>_BATCH_SIZE` (50000) requests a batch.
         policy: how patient to be.
 
     Raises:
-        UserError: the address, the concurrency or the key has a wrong form, or the log is corrupt.
+        UserError: an address, a number or the key has a wrong form, or the log is corrupt.
     """
 
     def __init__(
@@ -117,10 +129,9 @@ class OpenAIModel:
             self._host = host_of(self._base_url)
         except UserError as error:
             raise UserError(f"{card.name} ({card.env}_BASE_URL, or its card): {error}") from None
-        concurrency = env.get(f"{card.env}_CONCURRENCY") or "8"
-        if not re.fullmatch("[1-9][0-9]{0,3}", concurrency):
-            raise UserError(f"{card.env}_CONCURRENCY must be a number from 1, got {concurrency!r}")
-        self._concurrency = int(concurrency)
+        self._concurrency = _number(env, f"{card.env}_CONCURRENCY", 8, 9999)
+        self._by_batch = env.get(f"{card.env}_BATCH") == "1"
+        self._batch_size = _number(env, f"{card.env}_BATCH_SIZE", 50_000, 50_000)
         self._key = env.get(f"{card.env}_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
             raise UserError(f"{card.env}_API_KEY holds characters that no key has")
@@ -250,8 +261,25 @@ class OpenAIModel:
             return True
         return re.fullmatch(accept, outcome.model or "") is not None
 
+    def _wrong_model(self, outcome: Outcome) -> str | None:
+        """Return what to say of a reply from a model that the card does not accept, else None."""
+        if self._accepts(outcome):
+            return None
+        return (
+            f"asked for {self._card.name}, the reply is from {outcome.model!r};"
+            f" the card accepts {self._card.accept!r}"
+        )
+
     def _ask(self, todo: Sequence[Call]) -> dict[str, Completion]:
         """Send all requests; return their completions. Raises as `generate` does."""
+        if not self._by_batch:
+            batched = {key for batch in self._log.open_batches() for key in batch.keys}
+            waiting = len(batched & {call.key for call in todo})
+            if waiting:
+                raise UserError(
+                    f"{self._host}: {waiting} of these requests went out in a batch that is not"
+                    f" collected yet; set {self._card.env}_BATCH=1 to wait for it and collect it"
+                )
         # Only the main thread can watch for Ctrl-C, and a program's own handler is left alone.
         watch = (
             threading.current_thread() is threading.main_thread()
@@ -285,8 +313,21 @@ class OpenAIModel:
             # The SDK takes these from OPENAI_* whatever the server is.
             client.organization, client.project = self._organization, self._project
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
-                run = _Run(self, client, todo, guard, progress)
-                return await run.all(watch)
+                if not self._by_batch:
+                    return await _Run(self, client, todo, guard, progress).all(watch)
+                from stages.models.batch import BatchRun, Terms
+
+                terms = Terms(
+                    host=self._host,
+                    env=self._card.env,
+                    size=self._batch_size,
+                    policy=self._policy,
+                    intent=self._intent,
+                    wrong_model=self._wrong_model,
+                    scrub=self._scrub,
+                    retry_failed=self._retry_failed,
+                )
+                return await BatchRun(terms, client, self._log, todo, guard, progress).all(watch)
 
     def _scrub(self, text: str) -> str:
         """Take the key out of a server's words."""
@@ -376,7 +417,7 @@ class _Run:
             started = time.monotonic()
             status, headers, raw = await self._send(call.body)
             latency = round(time.monotonic() - started, 3)
-            outcome = _no_response(raw) if status is None else classify(status, headers, raw)
+            outcome = no_response(raw) if status is None else classify(status, headers, raw)
             detail = self._model._scrub(outcome.detail)
             text = self._model._scrub(raw.decode("utf-8", "replace"))
             if outcome.action == "store":
@@ -507,36 +548,20 @@ class _Run:
             await self._sleep(wait)
 
     async def _send(self, body: dict[str, Any]) -> tuple[int | None, Mapping[str, str], bytes]:
-        """Send one request; return status, headers and raw body, or None and what went wrong."""
-        import openai
-
+        """Send one request; return what `exchange` does."""
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
-        try:
-            async with asyncio.timeout(self._policy.deadline):
-                reply = await self._client.chat.completions.with_raw_response.create(
-                    model=body["model"], messages=body["messages"], extra_body=rest
-                )
-        except openai.APIStatusError as error:
-            response = error.response
-        except (TimeoutError, openai.APITimeoutError):
-            return None, {}, b"timeout"
-        except openai.APIConnectionError as error:
-            # The cause's text may hold an address, never more than its class is needed.
-            return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
-        else:
-            response = reply.http_response
-        return response.status_code, response.headers, response.content
+        create = self._client.chat.completions.with_raw_response.create
+        sent = create(model=body["model"], messages=body["messages"], extra_body=rest)
+        return await exchange(sent, self._policy.deadline)
 
     def _take(
         self, key: str, outcome: Outcome, detail: str, text: str, status: int, raw: bytes
     ) -> None:
         """Take in an answer that is safe in the log."""
         self._exhausted = 0
-        if not self._model._accepts(outcome):
-            self._give_up(
-                f"asked for {self._model._card.name}, the reply is from {outcome.model!r};"
-                f" the card accepts {self._model._card.accept!r}"
-            )
+        wrong = self._model._wrong_model(outcome)
+        if wrong is not None:
+            self._give_up(wrong)
             return
         # Read back from what was stored, where it is not what came: a replay must give the same.
         stored = outcome.completion
@@ -562,7 +587,28 @@ class _Run:
             self._give_up(f"{self._exhausted} calls in a row failed, the last with {detail}")
 
 
-def _no_response(what: bytes) -> Outcome:
-    """Return the outcome of a request that brought no response, named by `_send`."""
+async def exchange(
+    sent: Awaitable[Any], deadline: float
+) -> tuple[int | None, Mapping[str, str], bytes]:
+    """Return status, headers and raw body of an SDK's request, or None and what went wrong."""
+    import openai
+
+    try:
+        async with asyncio.timeout(deadline):
+            reply = await sent
+    except openai.APIStatusError as error:
+        response = error.response
+    except (TimeoutError, openai.APITimeoutError):
+        return None, {}, b"timeout"
+    except openai.APIConnectionError as error:
+        # The cause's text may hold an address, never more than its class is needed.
+        return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
+    else:
+        response = reply.http_response
+    return response.status_code, response.headers, response.content
+
+
+def no_response(what: bytes) -> Outcome:
+    """Return the outcome of a request that brought no response, named by `exchange`."""
     kind, _, detail = what.decode().partition(": ")
     return Outcome("retry", kind, detail or "no answer within the deadline")
