@@ -106,15 +106,24 @@ def table(ledger: Ledger, models: Mapping[str, tuple[ServedSpec, Price | None]])
     lines = columns(rows) if ledger.entries else ["no calls in the log yet"]
     lines.append(f"\nUSD {certain:.4f} for certain, and at most {maybe:.4f} more")
     lines += _notes(ledger)
-    for slug, (spec, price) in models.items():
-        if price is not None and spec.needs_key and price.dollars(0, 0) is not None:
-            lines.append(
-                f"price of {slug}: USD {price.input:g} in, {price.output:g} out per million tokens"
-                f" as of {price.as_of or 'an unknown date'}, by batch {price.batch:g} of it"
-            )
-        elif spec.needs_key:
-            lines.append(f"price of {slug} not known: set prices.{slug}")
+    lines += price_lines(models)
     return "\n".join(lines) + "\n"
+
+
+def price_lines(models: Mapping[str, tuple[ServedSpec, Price | None]]) -> list[str]:
+    """Return a line for each model that costs money: its price and as of when."""
+    lines = []
+    for slug, (spec, price) in models.items():
+        if not spec.needs_key:
+            continue
+        if price is None or price.dollars(0, 0) is None:
+            lines.append(f"price of {slug} not known: set prices.{slug}")
+            continue
+        lines.append(
+            f"price of {slug}: USD {price.input:g} in, {price.output:g} out per million tokens"
+            f" as of {price.as_of or 'an unknown date'}, by batch {price.batch:g} of it"
+        )
+    return lines
 
 
 def _notes(ledger: Ledger) -> list[str]:
@@ -150,13 +159,22 @@ def set_budget(
     write_json(budget_path(log), Budget(limit=limit, models=priced).model_dump(mode="json"))
 
 
-def budget_line(log: CallLog) -> str:
-    """Return what is left of a log's budget, as a line; empty where there is none."""
+def budget_lines(log: CallLog) -> list[str]:
+    """Return what is left of a log's budget, as a line where there is one."""
     budget = read_budget(log.path)
     if budget is None:
-        return ""
+        return []
     left = budget.limit - sum(ledger_of(log, budget.prices).total())
-    return f"budget USD {budget.limit:g}, at least {left:.4f} left ({budget_path(log.path)})\n"
+    return [f"budget USD {budget.limit:g}, at least {left:.4f} left ({budget_path(log.path)})"]
+
+
+def batch_lines(log: CallLog) -> list[str]:
+    """Return a line for each batch that is not collected; its requests are among the maybe paid."""
+    return [
+        f"batch {batch.id or '(not known whether handed in)'}: {len(batch.keys)} requests are not"
+        " collected yet; a run with <ENV>_BATCH=1 does it"
+        for batch in log.open_batches()
+    ]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -168,7 +186,8 @@ def main(args: argparse.Namespace) -> None:
     if args.no_budget:
         budget_path(log.path).unlink(missing_ok=True)
     sys.stdout.write(table(ledger_of(log, price_table(models, os.environ)), models))
-    sys.stdout.write(budget_line(log))
+    for line in batch_lines(log) + budget_lines(log):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from scripted_teacher import Asked, Fault, ScriptedTeacher, at
 
 from stages.errors import UserError
 from stages.files import write_json
+from stages.ledger import batch_lines
+from stages.models import batch
 from stages.models.call_log import Batch, CallLog, Failure, Intent, Result
 from stages.models.ledger import Budget, PricedModel, budget_path, ledger_of
 from stages.models.openai_engine import OpenAIModel, Policy
@@ -156,6 +158,18 @@ def test_chunks(log: Path) -> None:
         sizes = [teacher.batches.files[b["input_file_id"]].count("\n") for b in made]
         assert sizes == [3, 3, 1]
         assert once(teacher, 7)
+
+
+def test_chunks_by_size_of_the_file(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ScriptedTeacher() as teacher:
+        # Each line has some 260 bytes.
+        monkeypatch.setattr(batch, "BYTES", 600)
+        ask(teacher, log, 5)
+        sizes = [teacher.batches.files[b["input_file_id"]] for b in teacher.batches.made.values()]
+        assert [text.count("\n") for text in sizes] == [2, 2, 1]
+        assert all(len(text.encode()) <= 600 for text in sizes)
+        monkeypatch.setattr(batch, "BYTES", 100)
+        assert "a request has more than 100 bytes" in stops(teacher, log, 6)
 
 
 @pytest.mark.parametrize("size", ["0", "50001", "x"])
@@ -318,6 +332,9 @@ def test_a_batch_that_is_gone_is_given_up_on_purpose_only(log: Path) -> None:
 def test_a_live_run_does_not_pay_for_what_is_in_a_batch(log: Path) -> None:
     with ScriptedTeacher(on("/v1/batches/", Fault(503), 3)) as teacher:
         stops(teacher, log)
+        assert batch_lines(CallLog(log)) == [
+            "batch batch_0: 6 requests are not collected yet; a run with <ENV>_BATCH=1 does it"
+        ]
         line = stops(teacher, log, 8, batch="")
         assert "6 of these requests went out in a batch" in line
         assert "TEACHER_BATCH=1" in line
@@ -325,6 +342,7 @@ def test_a_live_run_does_not_pay_for_what_is_in_a_batch(log: Path) -> None:
         live = make(teacher, log, batch="").generate(questions(2, start=6), GREEDY)
         assert len(ask(teacher, log, 8)) == 8
         assert ask(teacher, log, 8, batch="")[6:] == live
+        assert batch_lines(CallLog(log)) == []
         assert once(teacher, 6)
 
 
