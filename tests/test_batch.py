@@ -8,6 +8,7 @@ queued tokens, files of 200 MB.
 
 import json
 import logging
+import random
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -386,6 +387,47 @@ def test_a_budget_hands_in_what_fits_and_goes_on_with_what_is_left(log: Path) ->
         ask(teacher, log, 40)
         assert spent > 8
         assert once(teacher, 40)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_mixture_of_faults_comes_to_an_end_without_paying_twice(log: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    good: list[str] = []
+
+    def line(place: int, line: dict[str, Any]) -> dict[str, Any] | None:
+        kind = chance.choice(["good"] * 5 + ["expired", "server", "malformed", "missing"])
+        if kind == "expired":
+            return {**line, "response": None, "error": {"code": "batch_expired"}}
+        if kind == "server":
+            line["response"].update(status_code=500, body={"error": {"message": "sorry"}})
+        elif kind == "malformed":
+            line["response"]["body"]["choices"] = None
+        elif kind == "good":
+            good.append(line["custom_id"])
+        return None if kind == "missing" else line
+
+    def faults(asked: Asked) -> Fault | None:
+        often = [Fault(503), Fault(cut="before"), Fault(cut="mid"), Fault(body=b"null"), Fault(401)]
+        return chance.choice(often) if chance.random() < 0.25 else None
+
+    limit, answers = 3.0, []
+    with ScriptedTeacher(faults) as teacher:
+        teacher.batches.line = line
+        for _ in range(60):
+            teacher.batches.end = chance.choice(["completed", "expired", "cancelled", "failed"])
+            set_limit(log, teacher, limit)
+            size = str(chance.choice([2, 5, 50]))
+            try:
+                answers = ask(teacher, log, 12, TEACHER_BATCH_SIZE=size)
+            except UserError as error:
+                limit += 2.0 * ("budget" in str(error))
+            assert sum(total(log, teacher)) <= limit + 1e-9
+            if answers and all(answer.finish_reason == "stop" for answer in answers):
+                break
+        else:
+            pytest.fail("it came to no end")
+    assert sorted(good) == sorted({result.key for result in kinds(log, Result)})
+    assert len(good) == 12
 
 
 # Kills and Ctrl-C, in another process.

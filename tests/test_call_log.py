@@ -18,10 +18,12 @@ import pytest
 
 from stages.errors import UserError
 from stages.models.call_log import (
+    IMPORTED,
     Batch,
     CallLog,
     Failure,
     Intent,
+    Line,
     Result,
     call_key,
     default_log,
@@ -101,6 +103,34 @@ def test_the_lines_come_back_as_records_without_a_torn_tail(tmp_path: Path) -> N
     with path.open("ab") as stream:
         stream.write(b'{"check":"')
     assert list(CallLog(path).lines()) == written
+
+
+def test_a_batch_is_open_until_all_its_requests_are_settled(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+
+    def state(log: CallLog) -> list[tuple[str, set[str], str | None]]:
+        return [(batch.digest, batch.keys, batch.id) for batch in log.open_batches()]
+
+    def after(*records: Line) -> list[tuple[str, set[str], str | None]]:
+        with CallLog(path) as log:
+            for record in records:
+                log.write(record)
+            # What a later reader sees is what the writer saw.
+            assert state(CallLog(path)) == state(log)
+            return state(log)
+
+    failed = Failure(key="b", kind="missing", retryable=True, http_status=None, body="")
+    both = [Intent(key=key, attempt=1, batch="d") for key in "ab"]
+    assert after(*both, Intent(key="c", attempt=1)) == [("d", {"a", "b"}, None)]
+    assert after(Batch(id="b-1", digest="d", host="h:1", requests=2)) == [("d", {"a", "b"}, "b-1")]
+    # An answer from elsewhere settles nothing that was asked here.
+    imported = result("b").model_copy(update={"time": IMPORTED})
+    assert after(result("a"), result("c"), imported) == [("d", {"b"}, "b-1")]
+    assert after(failed) == []
+    # The same requests once more are a new batch, which the server has not taken yet.
+    assert after(*both) == [("d", {"a", "b"}, None)]
+    assert CallLog(path).knows_batch("b-1")
+    assert not CallLog(path).knows_batch("b-2")
 
 
 def test_a_log_from_before_there_was_a_ledger_is_read(tmp_path: Path) -> None:

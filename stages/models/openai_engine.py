@@ -315,6 +315,7 @@ class OpenAIModel:
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
                 if not self._by_batch:
                     return await _Run(self, client, todo, guard, progress).all(watch)
+                # Not at the top: it builds on this module.
                 from stages.models.batch import BatchRun, Terms
 
                 terms = Terms(
