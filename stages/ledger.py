@@ -83,7 +83,7 @@ def price_table(
 def table(ledger: Ledger, models: Mapping[str, tuple[ServedSpec, Price | None]]) -> str:
     """Return the ledger as text: a line a stage and model, the totals, and the prices."""
     head = ("stage", "model", "server", "answers", "by batch", "imported", "failed", "maybe paid")
-    rows: list[tuple[str, ...]] = [(*head, "M tokens in", "M tokens out", "USD", "USD maybe")]
+    rows: list[tuple[str, ...]] = [(*head, "tokens in", "tokens out", "USD", "USD maybe")]
     for key, entry in sorted(ledger.entries.items()):
         if not (entry.asked or entry.imported):
             continue
@@ -97,8 +97,8 @@ def table(ledger: Ledger, models: Mapping[str, tuple[ServedSpec, Price | None]])
                 host or "-",
                 *map(str, (entry.answers.total(), entry.by_batch, entry.imported, entry.failed)),
                 str(entry.maybe),
-                f"{sum(tokens.prompt for tokens in paid) / 1e6:.3f}",
-                f"{sum(tokens.reply for tokens in paid) / 1e6:.3f}",
+                f"{sum(tokens.prompt for tokens in paid):,}",
+                f"{sum(tokens.reply for tokens in paid):,}",
                 *(("?", "?") if dollars is None else (f"{part:.4f}" for part in dollars)),
             )
         )

@@ -233,7 +233,8 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         teacher = self.server.teacher
         # What comes as a form is a file.
-        told = json.loads(raw or b"{}") if b"form-data" not in raw else {"file": _part(raw)}
+        form = "form-data" in self.headers.get("content-type", "")
+        told = {"file": _part(raw)} if form else json.loads(raw or b"{}")
         asked = teacher._note(self.path, self.headers.get("authorization"), told)
         fault = teacher.faults(asked) or Fault()
         spread = teacher.spread * draw(asked.body.get("messages", []), 1000) / 1000

@@ -16,7 +16,9 @@ from scripted_teacher import ScriptedTeacher
 from stages import answer, cost, download, ledger, prepare
 from stages.cost import Forecast, dollars, table
 from stages.errors import UserError
+from stages.models.call_log import CallLog
 from stages.models.config import ServedSpec
+from stages.models.ledger import ledger_of
 from stages.models.prices import Price
 from stages.models.weights import make_folder
 from stages.params import read_yaml
@@ -63,7 +65,11 @@ def test_requests_follow_the_grid(house: Path) -> None:
     }
 
 
-def test_the_log_covers_what_was_asked(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", ["", "1"])
+def test_the_log_covers_what_was_asked(
+    house: Path, monkeypatch: pytest.MonkeyPatch, batch: str
+) -> None:
+    monkeypatch.setenv("SCRIPTED_BATCH", batch)
     with ScriptedTeacher() as teacher:
         monkeypatch.setenv("SCRIPTED_BASE_URL", teacher.url)
         monkeypatch.setenv("SCRIPTED_API_KEY", "none")
@@ -77,14 +83,22 @@ def test_the_log_covers_what_was_asked(house: Path, monkeypatch: pytest.MonkeyPa
         spec = read_yaml(Path("params.yaml"))["models"]["scripted"]
         make_folder("scripted", ServedSpec.model_validate(spec), args.model)
         answer.main(args)
-        assert len(teacher.requests) == before.requests
+        lines = [line for line in (house / args.out).read_text().splitlines() if line]
+        assert len(lines) == before.requests
+        asked = len(teacher.batches.answered) if batch else len(teacher.requests)
+        assert asked == before.requests
+        spent = ledger_of(CallLog(house / "calls.jsonl"), {}).entries
+        (entry,) = (entry for (stage, _, _), entry in spent.items() if stage == "answer")
+        assert entry.answers == {"stop": ITEMS}
+        assert entry.by_batch == (ITEMS if batch else 0)
+        total = len(teacher.requests)
         [after] = [cell for cell in forecast().cells() if cell.stage == "answer"]
         assert (after.requests, after.covered) == (ITEMS, ITEMS)
         assert (after.prompt, after.reply) == ((0, 0), (0, 0))
         # The feedback that compares has one of its inputs now, and still lacks the other.
         [compared] = [cell for cell in forecast().cells() if cell.stage == "feedback_compared"]
         assert not compared.real
-        assert len(teacher.requests) == before.requests
+        assert len(teacher.requests) == total, "a forecast asks nobody"
 
 
 def test_dollars(house: Path) -> None:

@@ -211,6 +211,9 @@ def test_the_command_on_a_run(tmp_path: Path) -> None:
     assert rows[2][:8] == ["feedback", "scripted", host, "5", "0", "0", "0", "0"]
     assert f"USD {paid:.4f} for certain, and at most 0.0000 more" in out
     assert "1 bad_request" in out
+    tokens = [sum(r.prompt_tokens or 0 for r in replies[:5])]
+    tokens.append(sum(r.completion_tokens or 0 for r in replies[:5]))
+    assert rows[1][8:10] == [str(count) for count in tokens]
     assert "USD 1000 in, 10 out per million tokens as of 2024-07-18, by batch 0.5 of it" in out
     # At another address there is no price, and a server without keys costs nothing.
     assert "not counted, as its price is not known: answer scripted" in command(tmp_path)
