@@ -2,8 +2,8 @@
 
 Covered: the bound over random reply lengths, faults, concurrency and SIGKILL, reckoned at the
 server; what is under way; resuming with a higher budget; replay under a budget of 0; prices not
-known; models that cost nothing; the command that sets it. Not covered: a tokenizer that makes more
-tokens than bytes, prices that a provider changes, several logs on one account.
+known; models that cost nothing; queued experiments; the command that sets it. Not covered: a
+tokenizer that makes more tokens than bytes, prices that change, several logs on one account.
 """
 
 import json
@@ -25,7 +25,7 @@ from scripted_teacher import Asked, Fault, Faults, ScriptedTeacher, at, draw
 
 from stages.errors import UserError
 from stages.files import write_json
-from stages.models.call_log import CallLog, Intent
+from stages.models.call_log import CallLog, Intent, default_log
 from stages.models.card import ServedCard
 from stages.models.ledger import Budget, PricedModel, budget_path, ledger_of, read_budget
 from stages.models.openai_engine import OpenAIModel, Policy
@@ -225,6 +225,22 @@ def test_a_damaged_budget_stops_the_run(log: Path, text: str) -> None:
     with ScriptedTeacher() as teacher:
         assert stops(make(teacher, log), 2).startswith(f"{budget_path(log)}: ")
         assert teacher.requests == []
+
+
+def test_a_queued_experiment_finds_the_budget_of_its_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout, copy = tmp_path / "checkout", tmp_path / "copy"
+    copy.mkdir()
+    subprocess.run(["git", "init", "--quiet", str(checkout)], check=True)
+    monkeypatch.chdir(checkout)
+    log = default_log({})
+    write_json(budget_path(log), Budget(limit=5, models=()).model_dump(mode="json"))
+    # The queue runs in a temporary copy and names the checkout.
+    monkeypatch.chdir(copy)
+    assert read_budget(default_log({"DVC_ROOT": str(checkout)})) == Budget(limit=5, models=())
+    # It lies in the git folder, so it is no file of the pipeline and makes no cell stale.
+    assert [path.name for path in checkout.iterdir()] == [".git"]
 
 
 # The command.
