@@ -1,6 +1,8 @@
 # make repro   regenerate every table, on a machine with Python 3.11 and pip
 # make test    lint, types and tests
 # make cost    what the current params would take: requests, tokens, dollars, hours
+# make ledger  what the calls in the call log have cost, by stage and model
+# make budget USD=5    stop every run before the calls in the call log cost more
 # make scale SCALE=paper    choose a scale: laptop (default), paper, open, tiny
 # make clean   drop the environment (results, models and the call log stay)
 
@@ -10,7 +12,7 @@ SCALE ?= laptop
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE = 1
 
-.PHONY: repro test check cost scale install clean
+.PHONY: repro test check cost ledger budget scale install clean
 
 repro: install
 	python -m stages.check --params params.yaml --prompts prompts
@@ -26,6 +28,13 @@ check: install
 
 cost: install
 	@python -m stages.cost --params params.yaml --pipeline dvc.yaml
+
+ledger: install
+	@python -m stages.ledger --params params.yaml
+
+budget: install
+	@test -n "$(USD)" || { echo "error: make budget USD=<dollars>" >&2; exit 1; }
+	@python -m stages.ledger --params params.yaml --budget "$(USD)"
 
 scale: install
 	@test -f scales/$(SCALE).yaml || { echo "error: no scales/$(SCALE).yaml" >&2; exit 1; }

@@ -3,14 +3,13 @@ r"""The call log as one file, so that others replay every run without a key.
     python -m stages.calls export teacher-calls.jsonl
     python -m stages.calls import teacher-calls.jsonl
 
-An export holds the answers only, one a line, sorted by key, without times: the same answers give
-the same bytes whatever the order in which they came. Keys hold the server's host and port, so a
+An export holds the answers only, one a line, sorted by key, without times and batches: the same
+answers give the same bytes however they came. Keys hold the server's host and port, so a
 replay names the same address (`<ENV>_BASE_URL`), though nothing is sent to it. Importing adds what
 is new.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from stages.cli import make_parser, run
 from stages.errors import UserError
-from stages.models.call_log import CallLog, Result, default_log
+from stages.models.call_log import IMPORTED, CallLog, Result, default_log
 from stages.records import read_jsonl, write_jsonl
 
 
@@ -32,19 +31,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def results(log: CallLog) -> Iterator[Result]:
-    """Yield the last result of every key of the log, sorted by key, without times."""
-    if not log.path.is_file():
-        return
-    keys = set()
-    with log.path.open(encoding="utf-8") as stream:
-        for line in stream:
-            # A line without its end is a torn tail, which no reader counts.
-            if line.endswith("\n") and (record := json.loads(line))["type"] == "result":
-                keys.add(record["key"])
-    for key in sorted(keys):
-        result = log.result(key)
-        if result is not None:
-            yield result.model_copy(update={"time": "", "latency": 0.0, "headers": {}})
+    """Yield the last result of every key of the log, sorted by key, without how it came."""
+    last = {line.key: line for line in log.lines() if isinstance(line, Result)}
+    for key in sorted(last):
+        yield last[key].model_copy(
+            update={"time": IMPORTED, "latency": 0.0, "headers": {}, "batch": None}
+        )
 
 
 def main(args: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ names that do not fit together. What is not pinned yet is warned about.
 
 import argparse
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from pydantic import Field
 
 from stages.cli import make_parser, run
 from stages.conditions import Condition
-from stages.cost import Lengths, Price
+from stages.cost import Lengths
 from stages.errors import UserError
 from stages.grid import Grid, Slug
 from stages.models.config import HubSource, LocalSpec, ModelSpec
+from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role
@@ -52,6 +54,10 @@ def check_whole(path: Path, prompts: Path) -> Whole:
     """Return the checked params. Raises UserError naming file, key and what is wrong."""
     values = read_yaml(path)
     whole = check(path, "", values, Whole)
+    for slug, price in values["prices"].items():
+        if isinstance(price["as_of"], date):
+            # Without quotation marks YAML makes a date of it, which DVC cannot take.
+            raise UserError(f"{path}: prices.{slug}.as_of: put the date in quotation marks")
     for role in ("students", "teachers", "prices"):
         for slug in getattr(whole, role):
             if slug not in whole.models:

@@ -3,7 +3,8 @@ r"""Cost: what the current params would take, before anything is spent.
     python -m stages.cost --params params.yaml --pipeline dvc.yaml
 
 For every stage and model: how many requests, how many of them the call log already answers, tokens
-in and out, dollars for served models and hours for those that run here. Where a cell's inputs exist
+in and out, dollars for models behind a key, live and by the Batch API, and hours for the others,
+where their speed was measured. Where a cell's inputs exist
 its real prompts are counted; where they do not, lengths come from `lengths` in params. Both make
 ranges, since no reply is known beforehand: the upper end of a reply is its token limit. Needs the
 prepared items (`dvc repro prepare`), and no model.
@@ -14,7 +15,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,17 +26,20 @@ from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
 from stages.grid import Grid, Slug
-from stages.models.call_log import default_log
+from stages.ledger import budget_lines, price_lines, served
+from stages.models.call_log import CallLog, default_log
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation
-from stages.models.config import MODEL_SPEC, ServedSpec
+from stages.models.config import MODEL_SPEC, FileSpec, ServedSpec
 from stages.models.openai_engine import OpenAIModel
+from stages.models.prices import Price
 from stages.params import Params, Section, check
 from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
+from stages.text_table import columns
 
-PARAMS = ("models", "students", "teachers", "suites", "conditions", "grid", "lengths", "prices")
+PARAMS = ("models", "students", "teachers", "suites", "conditions", "grid", "lengths")
 
 Span = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -53,14 +56,6 @@ class Lengths(Section):
     reply: Span
     characters_per_token: Span
     tokens_per_second: dict[Slug, Annotated[float, Field(gt=0)]]
-
-
-class Price(Section):
-    """US dollars per million tokens, as of a date; null is not known."""
-
-    input: float | None = Field(ge=0)
-    output: float | None = Field(ge=0)
-    as_of: date | None
 
 
 @dataclass(frozen=True)
@@ -99,8 +94,7 @@ class Forecast:
         self._conditions = values.get("conditions", dict[Slug, Condition])
         self._grid = values.get("grid", Grid)
         self._lengths = values.get("lengths", Lengths)
-        self.speeds = self._lengths.tokens_per_second
-        self.prices = values.get("prices", dict[Slug, Price])
+        self.served = served(params)
         models = values.get("models", dict[Slug, Any])
         self._models = {
             slug: check(params, f"models.{slug}", spec, MODEL_SPEC) for slug, spec in models.items()
@@ -179,20 +173,25 @@ class Forecast:
         open_ids = set(self._served[model].unanswered(conversations, role.sampling))
         return [conversation for conversation in conversations if conversation.id in open_ids]
 
-    def is_served(self, model: str) -> bool:
-        """Tell whether a model is behind a server, so that calls may cost money."""
-        return isinstance(self._models[model], ServedSpec)
+    def hours(self, model: str, tokens: tuple[float, float]) -> tuple[float, float] | None:
+        """Return the hours that so many tokens of replies take, None where it is not known."""
+        speed = self._lengths.tokens_per_second.get(model)
+        return None if speed is None else (tokens[0] / speed / 3600, tokens[1] / speed / 3600)
+
+    def is_paid(self, model: str) -> bool:
+        """Tell whether a model is behind a key, so that calls cost money."""
+        return model in self.served and self.served[model][0].needs_key
+
+    def runs_here(self, model: str) -> bool:
+        """Tell whether a model takes time on machines of one's own: neither paid nor a file."""
+        return not self.is_paid(model) and not isinstance(self._models[model], FileSpec)
 
 
-def dollars(cells: Sequence[Cell], price: Price) -> tuple[float, float] | None:
+def dollars(cells: Sequence[Cell], price: Price, batch: bool = False) -> tuple[float, float] | None:
     """Return what the cells cost, low and high, None where the price is not known."""
-    if price.input is None or price.output is None:
-        return None
-    low, high = (
-        sum(cell.prompt[end] * price.input + cell.reply[end] * price.output for cell in cells) / 1e6
-        for end in (0, 1)
-    )
-    return low, high
+    prompt, reply = _sum([cell.prompt for cell in cells]), _sum([cell.reply for cell in cells])
+    low, high = (price.dollars(prompt[end], reply[end], batch) for end in (0, 1))
+    return None if low is None or high is None else (low, high)
 
 
 def table(forecast: Forecast) -> str:
@@ -201,20 +200,23 @@ def table(forecast: Forecast) -> str:
     for cell in forecast.cells():
         groups.setdefault((cell.stage, cell.model), []).append(cell)
     head = ("stage", "model", "cells", "requests", "in log", "M tokens in", "M tokens out")
-    rows: list[tuple[str, ...]] = [(*head, "USD", "hours")]
-    total = [0.0, 0.0]
-    unknown = set()
+    rows: list[tuple[str, ...]] = [(*head, "USD", "USD by batch", "hours")]
+    spent: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    hours: list[tuple[float, float]] = []
+    unmeasured = []
     for (stage, model), cells in groups.items():
-        price = forecast.prices.get(model)
-        cost = dollars(cells, price) if price else None
-        if cost:
-            total = [total[0] + cost[0], total[1] + cost[1]]
-        elif forecast.is_served(model):
-            unknown.add(model)
-        spans = [
-            tuple(sum(getattr(cell, kind)[end] for cell in cells) / 1e6 for end in (0, 1))
-            for kind in ("prompt", "reply")
-        ]
+        prompt, reply = _sum([c.prompt for c in cells]), _sum([c.reply for c in cells])
+        cost: list[tuple[float, float] | None] = [None, None]
+        price = forecast.served[model][1] if model in forecast.served else None
+        if price is not None:
+            cost = [dollars(cells, price, batch) for batch in (False, True)]
+            for batch in (False, True):
+                spent[batch] += [span] if (span := cost[batch]) else []
+        time = None
+        if forecast.runs_here(model):
+            time = forecast.hours(model, reply)
+            hours += [time] if time else []
+            unmeasured += [model] if time is None and model not in unmeasured else []
         rows.append(
             (
                 stage + ("" if all(cell.real for cell in cells) else " *"),
@@ -222,39 +224,40 @@ def table(forecast: Forecast) -> str:
                 str(len(cells)),
                 str(sum(cell.requests for cell in cells)),
                 str(sum(cell.covered for cell in cells)),
-                *(f"{low:.2f} to {high:.2f}" for low, high in spans),
-                f"{cost[0]:.2f} to {cost[1]:.2f}"
-                if cost
-                else ("?" if forecast.is_served(model) else "-"),
-                _hours(forecast, model, spans[1]),
+                _span((prompt[0] / 1e6, prompt[1] / 1e6)),
+                _span((reply[0] / 1e6, reply[1] / 1e6)),
+                *(_span(span, "?" if forecast.is_paid(model) else "-") for span in cost),
+                _span(time, "?" if forecast.runs_here(model) else "-"),
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
-        for row in rows
+    live, by_batch = (_span(_sum(spans)) for spans in spent.values())
+    lines = columns(rows)
+    lines.append(f"\nUSD {live}, by batch {by_batch}, for what is not in the call log yet")
+    if hours:
+        lines.append(f"hours {_span(_sum(hours))} of models that run on one's own machines")
+    lines += [
+        f"hours of {model} not known: set lengths.tokens_per_second.{model} once it is measured"
+        for model in unmeasured
     ]
-    lines.append(f"\nUSD {total[0]:.2f} to {total[1]:.2f} for what is not in the call log yet")
-    lines += [f"price of {model} not known: set prices.{model}" for model in sorted(unknown)]
+    lines += price_lines(forecast.served)
     if any(not cell.real for cells in groups.values() for cell in cells):
         lines.append("* reckoned from `lengths` in params: these prompts do not exist yet")
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return "\n".join(lines) + "\n"
 
 
-def _hours(forecast: Forecast, model: str, millions: tuple[float, ...]) -> str:
-    """Return the hours that a model which runs here replies for, as text."""
-    if forecast.is_served(model):
-        return "-"
-    speed = forecast.speeds.get(model)
-    if speed is None:
-        return "?"
-    low, high = (tokens * 1e6 / speed / 3600 for tokens in millions)
-    return f"{low:.2f} to {high:.2f}"
+def _sum(spans: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    return sum(low for low, _ in spans), sum(high for _, high in spans)
+
+
+def _span(span: tuple[float, float] | None, without: str = "-") -> str:
+    return without if span is None else f"{span[0]:.2f} to {span[1]:.2f}"
 
 
 def main(args: argparse.Namespace) -> None:
-    """Print the forecast."""
+    """Print the forecast, and what is left of the budget."""
     sys.stdout.write(table(Forecast(args.params, args.pipeline)))
+    for line in budget_lines(CallLog(default_log(os.environ))):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ For a pipeline in other processes (stopped by SIGTERM):
 
     python tests/scripted_teacher.py --port-file F [--port N] [--requests-log F]
 
-A reply is a pure function of the messages, whatever the order of the requests.
+A reply is a pure function of the messages, whatever the order of the requests. It has the part of
+the Batch API that hands in, lists and collects.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,6 +127,88 @@ def completion(body: Mapping[str, Any], text: str) -> dict[str, Any]:
     }
 
 
+def _part(form: bytes) -> str:
+    """Return the file in a multipart form."""
+    boundary = form.split(b"\r\n", 1)[0]
+    part = next(part for part in form.split(boundary) if b"filename=" in part)
+    return part.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n").decode()
+
+
+class Batches:
+    """The files and batches of a server.
+
+    Attributes:
+        polls: a batch ends at this look at it.
+        end: the status in which batches end.
+        line: changes an answer's line, given its custom_id's place in the file; None leaves it out.
+        files: contents by id.
+        made: batches by id, the oldest first.
+        answered: bodies of the requests that were worked on, and so billed.
+    """
+
+    def __init__(self, script: Callable[[Sequence[Mapping[str, str]]], str]) -> None:
+        self.polls, self.end, self.errors = 1, "completed", "the file is not valid"
+        self.line: Callable[[int, dict[str, Any]], dict[str, Any] | None] = lambda _, line: line
+        self.files: dict[str, str] = {}
+        self.made: dict[str, dict[str, Any]] = {}
+        self.answered: list[dict[str, Any]] = []
+        self._script, self._looks = script, Counter[str]()
+
+    def answer(self, method: str, path: str, body: Mapping[str, Any]) -> bytes | None:
+        """Return the body of a reply about files or batches, None where there is none."""
+        kind, _, rest = path.partition("?")[0].removeprefix("/v1/").partition("/")
+        query = dict(pair.split("=") for pair in path.partition("?")[2].split("&") if pair)
+        reply: dict[str, Any] | None = None
+        if (kind, method) == ("files", "POST"):
+            reply = {"id": f"file-{len(self.files)}", "object": "file"}
+            self.files[reply["id"]] = body["file"]
+        elif (kind, method) == ("files", "GET"):
+            content = self.files.get(rest.removesuffix("/content"))
+            return None if content is None else content.encode()
+        elif (kind, method) == ("batches", "POST"):
+            reply = {**body, "id": f"batch_{len(self.made)}", "status": "validating"}
+            self.made[reply["id"]] = reply
+        elif kind == "batches" and rest:
+            reply = self.made.get(rest)
+            if reply is not None:
+                self._look(reply)
+        elif kind == "batches":
+            names = list(self.made)[::-1]
+            first = names.index(query["after"]) + 1 if "after" in query else 0
+            page = names[first : first + 2]
+            data = [self.made[name] for name in page]
+            reply = {"object": "list", "data": data, "has_more": names[-1:] != page[-1:]}
+        return None if reply is None else json.dumps(reply).encode()
+
+    def _look(self, batch: dict[str, Any]) -> None:
+        self._looks[batch["id"]] += 1
+        if batch["status"] not in ("validating", "in_progress"):
+            return
+        batch["status"] = self.end if self._looks[batch["id"]] >= self.polls else "in_progress"
+        if batch["status"] == "failed":
+            batch["errors"] = {"data": [{"code": "bad", "message": self.errors}]}
+        elif batch["status"] != "in_progress":
+            outputs: dict[str, list[str]] = {"output_file_id": [], "error_file_id": []}
+            for place, text in enumerate(self.files[batch["input_file_id"]].splitlines()):
+                asked = json.loads(text)
+                reply = completion(asked["body"], self._script(asked["body"]["messages"]))
+                response = {"status_code": 200, "request_id": f"r{place}", "body": reply}
+                whole = {"custom_id": asked["custom_id"], "response": response, "error": None}
+                line = self.line(place, whole)
+                if line is None:
+                    continue
+                status = (line["response"] or {}).get("status_code")
+                if status == 200:
+                    self.answered.append(asked["body"])
+                name = "output_file_id" if status == 200 else "error_file_id"
+                outputs[name].append(json.dumps(line))
+            for name, lines in outputs.items():
+                if lines:
+                    batch[name] = f"file-{len(self.files)}"
+                    # Answers come in any order.
+                    self.files[batch[name]] = "\n".join(reversed(lines)) + "\n"
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -142,12 +226,19 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     server: _Server
 
+    def do_GET(self) -> None:
+        self.do_POST()
+
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         teacher = self.server.teacher
-        asked = teacher._note(self.path, self.headers.get("authorization"), json.loads(raw))
+        # What comes as a form is a file.
+        form = "form-data" in self.headers.get("content-type", "")
+        told = {"file": _part(raw)} if form else json.loads(raw or b"{}")
+        asked = teacher._note(self.path, self.headers.get("authorization"), told)
         fault = teacher.faults(asked) or Fault()
-        time.sleep(fault.delay + teacher.spread * draw(asked.body["messages"], 1000) / 1000)
+        spread = teacher.spread * draw(asked.body.get("messages", []), 1000) / 1000
+        time.sleep(fault.delay + spread)
         if fault.cut == "before":
             # Linger 0: the client sees a reset.
             linger = struct.pack("ii", 1, 0)
@@ -156,11 +247,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault.body, bytes):
             body = fault.body
-        elif not self.path.endswith("/chat/completions"):
-            fault, body = Fault(404), b'{"error": {"message": "no such path"}}'
-        else:
+        elif self.path.endswith("/chat/completions"):
             reply = completion(asked.body, teacher.script(asked.body["messages"]))
             body = json.dumps(fault.body(reply) if fault.body else reply).encode()
+        elif fault.status != 200:
+            body = b'{"error": {"message": "scripted"}}'
+        else:
+            found = teacher.batches.answer(self.command, self.path, asked.body)
+            body = found or b'{"error": {"message": "no such path"}}'
+            fault = fault if found is not None else Fault(404)
         self._answer(fault, body)
         with teacher._lock:
             teacher.answered += 1
@@ -203,6 +298,7 @@ class ScriptedTeacher:
 
     Attributes:
         requests: all requests so far.
+        batches: the state of the Batch API.
         answered: how many were answered in full.
     """
 
@@ -219,6 +315,7 @@ class ScriptedTeacher:
         self.spread = spread
         self.requests: list[Asked] = []
         self.answered = 0
+        self.batches = Batches(script)
         self._lock = threading.Lock()
         self._requests_log = requests_log
         self._server = _Server(("127.0.0.1", port), _Handler)

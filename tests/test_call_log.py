@@ -3,6 +3,7 @@
 Not covered: power loss (fdatasync is trusted) and file systems without flock.
 """
 
+import hashlib
 import json
 import os
 import resource
@@ -17,9 +18,12 @@ import pytest
 
 from stages.errors import UserError
 from stages.models.call_log import (
+    IMPORTED,
+    Batch,
     CallLog,
     Failure,
     Intent,
+    Line,
     Result,
     call_key,
     default_log,
@@ -80,6 +84,71 @@ def test_results_come_back_in_a_new_process_and_the_last_one_counts(tmp_path: Pa
     assert again.result("other") is None
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     assert [line["type"] for line in lines] == ["intent", "failure", "result", "result"]
+
+
+def test_the_lines_come_back_as_records_without_a_torn_tail(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    assert list(CallLog(path).lines()) == []
+    written = [
+        Intent(key="k", attempt=1, id="respond/m/0/i", model="m", host="h:1", prompt_limit=3),
+        Failure(key="k", kind="server", retryable=True, http_status=503, body="no"),
+        Intent(key="k", attempt=2, batch="d"),
+        Batch(id="b-1", digest="d", host="h:1", requests=1),
+        result("k").model_copy(update={"batch": "b-1"}),
+    ]
+    with CallLog(path) as log:
+        for number, record in enumerate(written):
+            log.write(record)
+            assert list(log.lines()) == written[: number + 1]
+    with path.open("ab") as stream:
+        stream.write(b'{"check":"')
+    assert list(CallLog(path).lines()) == written
+
+
+def test_a_batch_is_open_until_all_its_requests_are_settled(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+
+    def state(log: CallLog) -> list[tuple[str, set[str], str | None]]:
+        return [(batch.digest, batch.keys, batch.id) for batch in log.open_batches()]
+
+    def after(*records: Line) -> list[tuple[str, set[str], str | None]]:
+        with CallLog(path) as log:
+            for record in records:
+                log.write(record)
+            # What a later reader sees is what the writer saw.
+            assert state(CallLog(path)) == state(log)
+            return state(log)
+
+    failed = Failure(key="b", kind="missing", retryable=True, http_status=None, body="")
+    both = [Intent(key=key, attempt=1, batch="d") for key in "ab"]
+    assert after(*both, Intent(key="c", attempt=1)) == [("d", {"a", "b"}, None)]
+    assert after(Batch(id="b-1", digest="d", host="h:1", requests=2)) == [("d", {"a", "b"}, "b-1")]
+    # An answer from elsewhere settles nothing that was asked here.
+    imported = result("b").model_copy(update={"time": IMPORTED})
+    assert after(result("a"), result("c"), imported) == [("d", {"b"}, "b-1")]
+    assert after(failed) == []
+    # The same requests once more are a new batch, which the server has not taken yet.
+    assert after(*both) == [("d", {"a", "b"}, None)]
+    assert CallLog(path).knows_batch("b-1")
+    assert not CallLog(path).knows_batch("b-2")
+
+
+def test_a_log_from_before_there_was_a_ledger_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    old = [
+        {"type": "intent", "key": "k", "attempt": 1, "time": "t"},
+        {**result("k").model_dump(exclude={"batch"}), "time": "t"},
+    ]
+    with path.open("w") as stream:
+        for fields in old:
+            text = json.dumps(fields, separators=(",", ":"))
+            check = hashlib.sha256(text.encode()).hexdigest()[:16]
+            stream.write(f'{{"check":"{check}",{text[1:]}\n')
+    intent, answer = CallLog(path).lines()
+    assert isinstance(intent, Intent)
+    assert (intent.id, intent.model, intent.host, intent.reply_limit) == ("", "", "", 0)
+    assert isinstance(answer, Result)
+    assert answer.batch is None
 
 
 def test_reading_leaves_no_file_and_takes_no_lock(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """The forecast before anything is spent.
 
 Covered: requests by stage against the grid and against what a run really asks; what the call log
-covers; prices known and not known; params without items. Not covered: how close a forecast comes on
-real models.
+covers; prices known and not known, live and by batch; hours; the budget; params without items. Not
+covered: how close a forecast comes on real models.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ import yaml
 from conftest import ROOT
 from scripted_teacher import ScriptedTeacher
 
-from stages import answer, download, prepare
-from stages.cost import Forecast, Price, dollars, table
+from stages import answer, cost, download, ledger, prepare
+from stages.cost import Forecast, dollars, table
 from stages.errors import UserError
+from stages.models.call_log import CallLog
 from stages.models.config import ServedSpec
+from stages.models.ledger import ledger_of
+from stages.models.prices import Price
 from stages.models.weights import make_folder
 from stages.params import read_yaml
 from stages.pipeline import cell_arguments
@@ -29,6 +33,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("dvc.yaml", "prompts", "stages"):
         (tmp_path / name).symlink_to(ROOT / name)
     params = read_yaml(ROOT / "scales" / "tiny.yaml")
+    params["models"]["scripted"]["needs_key"] = True
     params["prices"] = {"scripted": {"input": 1000.0, "output": 10.0, "as_of": "2024-07-18"}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     monkeypatch.chdir(tmp_path)
@@ -60,9 +65,14 @@ def test_requests_follow_the_grid(house: Path) -> None:
     }
 
 
-def test_the_log_covers_what_was_asked(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", ["", "1"])
+def test_the_log_covers_what_was_asked(
+    house: Path, monkeypatch: pytest.MonkeyPatch, batch: str
+) -> None:
+    monkeypatch.setenv("SCRIPTED_BATCH", batch)
     with ScriptedTeacher() as teacher:
         monkeypatch.setenv("SCRIPTED_BASE_URL", teacher.url)
+        monkeypatch.setenv("SCRIPTED_API_KEY", "none")
         [before] = [cell for cell in forecast().cells() if cell.stage == "answer"]
         assert (before.requests, before.covered, before.real) == (ITEMS, 0, True)
         words = cell_arguments(
@@ -73,36 +83,112 @@ def test_the_log_covers_what_was_asked(house: Path, monkeypatch: pytest.MonkeyPa
         spec = read_yaml(Path("params.yaml"))["models"]["scripted"]
         make_folder("scripted", ServedSpec.model_validate(spec), args.model)
         answer.main(args)
-        assert len(teacher.requests) == before.requests
+        lines = [line for line in (house / args.out).read_text().splitlines() if line]
+        assert len(lines) == before.requests
+        asked = len(teacher.batches.answered) if batch else len(teacher.requests)
+        assert asked == before.requests
+        spent = ledger_of(CallLog(house / "calls.jsonl"), {}).entries
+        (entry,) = (entry for (stage, _, _), entry in spent.items() if stage == "answer")
+        assert entry.answers == {"stop": ITEMS}
+        assert entry.by_batch == (ITEMS if batch else 0)
+        total = len(teacher.requests)
         [after] = [cell for cell in forecast().cells() if cell.stage == "answer"]
         assert (after.requests, after.covered) == (ITEMS, ITEMS)
         assert (after.prompt, after.reply) == ((0, 0), (0, 0))
         # The feedback that compares has one of its inputs now, and still lacks the other.
         [compared] = [cell for cell in forecast().cells() if cell.stage == "feedback_compared"]
         assert not compared.real
-        assert len(teacher.requests) == before.requests
+        assert len(teacher.requests) == total, "a forecast asks nobody"
 
 
 def test_dollars(house: Path) -> None:
     cells = [cell for cell in forecast().cells() if cell.model == "scripted"]
-    cost = dollars(cells, Price(input=1.0, output=10.0, as_of=None))
-    assert cost is not None
-    low, high = cost
+    spent = dollars(cells, Price(input=1.0, output=10.0, as_of=None))
+    assert spent is not None
+    low, high = spent
     assert low == pytest.approx(sum(c.prompt[0] + 10 * c.reply[0] for c in cells) / 1e6)
     assert high == pytest.approx(sum(c.prompt[1] + 10 * c.reply[1] for c in cells) / 1e6)
     assert 0 < low < high
     assert dollars(cells, Price(input=1.0, output=None, as_of=None)) is None
+    half = dollars(cells, Price(input=1.0, output=10.0, as_of=None), batch=True)
+    assert half == pytest.approx((low / 2, high / 2))
+
+
+def test_a_batch_request_pays_its_share() -> None:
+    price = Price(input=1.0, output=10.0, as_of=None)
+    assert price.dollars(2e6, 1e6) == 12
+    assert price.dollars(2e6, 1e6, batch=True) == 6
+    assert price.model_copy(update={"batch": 0.25}).dollars(2e6, 1e6, batch=True) == 3
+    assert Price(input=None, output=1.0, as_of=None).dollars(1, 1) is None
+
+
+def change(key: str, value: object) -> None:
+    """Set a dotted key of the params."""
+    params = read_yaml(Path("params.yaml"))
+    *above, last = key.split(".")
+    section = params
+    for part in above:
+        section = section[part]
+    section[last] = value
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def row(text: str, start: str) -> list[str]:
+    """Return the last three cells of a row: dollars, dollars by batch, hours."""
+    (line,) = (line for line in text.splitlines() if line.startswith(start))
+    return re.split(r"  +", line)[-3:]
+
+
+def numbers(span: str) -> list[float]:
+    return [float(word) for word in span.split(" to ")]
 
 
 def test_the_table(house: Path) -> None:
-    lines = table(forecast()).splitlines()
+    text = table(forecast())
+    lines = text.splitlines()
     assert lines[0].split()[:4] == ["stage", "model", "cells", "requests"]
+    assert re.split(r"  +", lines[0])[-3:] == ["USD", "USD by batch", "hours"]
     assert any(line.startswith("revise *") for line in lines)
-    assert not any("not known" in line for line in lines)
-    params = read_yaml(Path("params.yaml"))
-    params["prices"] = {}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert "price of scripted not known" in table(forecast())
+    assert "price of scripted: USD 1000 in, 10 out per million tokens as of 2024-07-18" in text
+    live, by_batch, hours = row(text, "answer")
+    assert numbers(by_batch) == pytest.approx([end / 2 for end in numbers(live)], abs=0.01)
+    assert hours == "-", "time on others' machines"
+    assert row(text, "respond") == ["-", "-", "?"]
+    assert "hours of tiny not known: set lengths.tokens_per_second.tiny" in text
+    change("lengths.tokens_per_second", {"tiny": 0.01})
+    text = table(forecast())
+    assert 0 < numbers(row(text, "respond")[2])[0] <= numbers(row(text, "respond")[2])[1]
+    assert "hours of" not in text
+    assert "of models that run on one's own machines" in text
+
+
+def test_what_is_not_priced_is_named(house: Path) -> None:
+    change("prices", {})
+    text = table(forecast())
+    assert "price of scripted not known: set prices.scripted" in text
+    assert row(text, "answer") == ["?", "?", "-"]
+
+
+def test_a_server_without_a_key_costs_nothing(house: Path) -> None:
+    change("models.scripted.needs_key", False)
+    for prices in ({}, {"scripted": {"input": 1.0, "output": 1.0, "as_of": None}}):
+        change("prices", prices)
+        text = table(forecast())
+        assert row(text, "answer") == ["0.00 to 0.00", "0.00 to 0.00", "?"]
+        assert "USD 0.00 to 0.00, by batch 0.00 to 0.00, for what is not" in text
+        assert "price of" not in text
+
+
+def test_what_is_left_of_the_budget(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--params", "params.yaml", "--pipeline", "dvc.yaml"]
+    cost.main(cost.parser().parse_args(words))
+    assert "budget" not in capsys.readouterr().out
+    ledger.main(ledger.parser().parse_args([*words[:2], "--budget", "7"]))
+    capsys.readouterr()
+    cost.main(cost.parser().parse_args(words))
+    assert capsys.readouterr().out.endswith(
+        f"budget USD 7, at least 7.0000 left ({house / 'budget.json'})\n"
+    )
 
 
 def test_without_items_it_says_what_to_run(house: Path) -> None:

@@ -285,7 +285,9 @@ def test_the_same_request_is_one_call_and_a_changed_one_is_new(make: Make) -> No
     with ScriptedTeacher() as teacher:
         model = make(teacher)
         same = [conversation("x"), conversation("y"), conversation("x", seed=9)]
+        assert model.unanswered(same, GREEDY) == ["q/x", "q/y"]
         answers = model.generate(same, GREEDY)
+        assert model.unanswered(same, GREEDY) == []
         assert len(teacher.requests) == 2, "a greedy request has no seed"
         assert answers[0] == answers[2]
         model.generate(same, warm)
@@ -325,6 +327,10 @@ def test_a_log_line_holds_what_an_audit_needs(make: Make, log: Path) -> None:
     (intent,), (result,) = lines(log, "intent"), lines(log, "result")
     assert intent["key"] == result["key"]
     assert intent["attempt"] == 1
+    assert (intent["id"], intent["model"]) == ("q/0", "teacher-1")
+    assert intent["host"] == f"127.0.0.1:{teacher.port}"
+    assert intent["prompt_limit"] == len(questions(1)[0].messages[0].content) + 16
+    assert intent["reply_limit"] == GREEDY.max_new_tokens
     assert result["status"] == "stop"
     assert result["model"] == "teacher-1"
     assert result["headers"] == {"x-request-id": "scripted"}

@@ -70,7 +70,6 @@ def test_every_number_that_may_be_null_is_warned_about() -> None:
         "models.qwen2_7b.source.revision is null: the newest is taken and recorded",
         "models.qwen2_15b.source.revision is null: the newest is taken and recorded",
         "models.qwen2_05b.source.revision is null: the newest is taken and recorded",
-        "prices.gpt4o_mini: output, as_of not known",
     ]
     assert warnings(check_whole(ROOT / "scales" / "laptop.yaml", PROMPTS)) == []
 
@@ -255,9 +254,10 @@ def test_the_example_that_is_broken_is_sound(tmp_path: Path) -> None:
     priced = {"tiny": {"input": 1, "output": 2.5, "as_of": "2024-07-18"}}
     path = write(tmp_path, changed(("prices", priced)))
     assert warnings(check_whole(path, PROMPTS)) == []
-    # A date is a date, with quotation marks or without.
+    # DVC cannot take a date, only text.
     path.write_text(path.read_text().replace("'2024-07-18'", "2024-07-18"))
-    assert warnings(check_whole(path, PROMPTS)) == []
+    with pytest.raises(UserError, match=r"prices\.tiny\.as_of: put the date in quotation marks"):
+        check_whole(path, PROMPTS)
 
 
 def places(section: dict[str, Any], before: str = "") -> Iterator[str]:

@@ -1,8 +1,8 @@
 """The durable record of all calls to served models: nothing paid for is lost or asked twice.
 
-One append-only JSONL file, outside DVC's outputs, with three kinds of lines: an intent before each
-request, then a result or a failure. An intent that neither follows may have been paid for. The file
-never holds a key, and nothing in it but the results matters to a replay.
+One append-only JSONL file, outside DVC's outputs: an intent before each request, then a result or a
+failure, and a line for each batch that a server has taken. An intent that neither follows may have
+been paid for. The file never holds a key, and nothing in it but the results matters to a replay.
 """
 
 import fcntl
@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,9 @@ _HEAD, _DIGITS, _TAIL = '{"check":"', 16, '",'
 # macOS has no fdatasync.
 _sync = getattr(os, "fdatasync", os.fsync)
 
+# The time of an answer that came from an export: it was paid for elsewhere.
+IMPORTED = ""
+
 Terminal = Literal["stop", "length", "content_filter", "refusal", "bad_request"]
 
 
@@ -36,16 +40,27 @@ def _now() -> str:
 
 
 class Intent(Record):
-    """A request is about to be sent."""
+    """A request is about to be sent; what has a default is not in the oldest logs.
+
+    `id` is the conversation's, whose first part is the stage; `model` is the name asked for.
+    `prompt_limit` and `reply_limit` are numbers of tokens that cannot be passed. `batch` is the
+    digest of the batch that it is sent in.
+    """
 
     type: Literal["intent"] = "intent"
     key: str
     attempt: int
+    id: str = ""
+    model: str = ""
+    host: str = ""
+    prompt_limit: int = 0
+    reply_limit: int = 0
+    batch: str | None = None
     time: str = Field(default_factory=_now)
 
 
 class Result(Record):
-    """An answer that no later run asks for again, its body as it came."""
+    """An answer that no later run asks for again, its body as it came (`batch` by that batch)."""
 
     type: Literal["result"] = "result"
     key: str
@@ -57,6 +72,7 @@ class Result(Record):
     usage: dict[str, int]
     latency: float
     sdk: str
+    batch: str | None = None
     time: str = Field(default_factory=_now)
 
 
@@ -72,7 +88,33 @@ class Failure(Record):
     time: str = Field(default_factory=_now)
 
 
-Line: TypeAlias = Intent | Result | Failure
+class Batch(Record):
+    """A server has taken the batch of the intents with this digest, and calls it `id`."""
+
+    type: Literal["batch"] = "batch"
+    id: str
+    digest: str
+    host: str
+    requests: int
+    time: str = Field(default_factory=_now)
+
+
+Line: TypeAlias = Intent | Result | Failure | Batch
+
+
+@dataclass
+class OpenBatch:
+    """A batch with requests that neither a result nor a failure follows yet.
+
+    Attributes:
+        digest: the digest in their intents.
+        keys: these requests.
+        id: the server's name for it; None where it is not known whether the server has taken it.
+    """
+
+    digest: str
+    keys: set[str]
+    id: str | None = None
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="type")])
 
 
@@ -162,6 +204,9 @@ class CallLog:
         self.path = path
         self._fd: int | None = None
         self._results: dict[str, tuple[int, int]] = {}
+        self._batches: dict[str, OpenBatch] = {}
+        self._batch_of: dict[str, OpenBatch] = {}
+        self._batch_ids: set[str] = set()
         self._end = 0
         self._lines = 0
         self._read_on()
@@ -191,6 +236,29 @@ class CallLog:
             raise UserError(f"{self.path}: changed under a running program") from None
         assert isinstance(record, Result)
         return record
+
+    def open_batches(self) -> list[OpenBatch]:
+        """Return the batches that are not collected in full, as they are now."""
+        return [batch for batch in self._batches.values() if batch.keys]
+
+    def knows_batch(self, name: str) -> bool:
+        """Tell whether a batch that a server calls so is in the log."""
+        return name in self._batch_ids
+
+    def lines(self) -> Iterator[Line]:
+        """Yield every line that this log has read or written, in order.
+
+        Raises:
+            UserError: the file was changed by a program that keeps no lock.
+        """
+        if not self._lines:
+            return
+        with self.path.open("rb") as stream:
+            for _ in range(self._lines):
+                try:
+                    yield _from_line(stream.readline())
+                except ValueError:
+                    raise UserError(f"{self.path}: changed under a running program") from None
 
     def lock(self) -> None:
         """Become the one writer, and take in what others wrote until now.
@@ -257,10 +325,7 @@ class CallLog:
             # A half line is no harm, the next `lock` cuts it; whole lines stand as they are.
             self.close()
             raise UserError(f"{self.path}: cannot write: {error.strerror}") from None
-        if isinstance(record, Result):
-            self._results[record.key] = (self._end, len(line))
-        self._end += len(line)
-        self._lines += 1
+        self._take_in(record, len(line))
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk; may run beside `write`, in a thread.
@@ -298,8 +363,24 @@ class CallLog:
                 except ValueError:
                     what = "corrupt line, its checksum does not match"
                     raise UserError(f"{self.path}:{self._lines + 1}: {what}") from None
-                if isinstance(record, Result):
-                    self._results[record.key] = (self._end, len(line))
-                self._end += len(line)
-                self._lines += 1
+                self._take_in(record, len(line))
         return b""
+
+    def _take_in(self, record: Line, length: int) -> None:
+        """Keep the index up to date with the next line, so many bytes long."""
+        if isinstance(record, Result):
+            self._results[record.key] = (self._end, length)
+        self._end += length
+        self._lines += 1
+        if isinstance(record, Batch):
+            self._batch_ids.add(record.id)
+            self._batches.setdefault(record.digest, OpenBatch(record.digest, set())).id = record.id
+        elif isinstance(record, Intent) and record.batch is not None:
+            batch = self._batches.get(record.batch)
+            if batch is None or not batch.keys:
+                # The same requests may go into a new batch once the last one has ended.
+                batch = self._batches[record.batch] = OpenBatch(record.batch, set())
+            batch.keys.add(record.key)
+            self._batch_of[record.key] = batch
+        elif isinstance(record, Result | Failure) and record.time != IMPORTED:
+            self._batch_of.pop(record.key, OpenBatch("", set())).keys.discard(record.key)

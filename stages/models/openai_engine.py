@@ -1,7 +1,7 @@
 """The `openai` engine: any server that speaks the OpenAI chat protocol, hosted or `vllm serve`.
 
 One place owns each decision: `replies` says what a response means, `Policy` how patiently to try
-again, the call log what is known already. The SDK's own retries are off, since two retry owners
+again, the call log what is known already, a `Guard` what may be spent. The SDK's own retries are off, since two retry owners
 multiply requests.
 """
 
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,12 +23,14 @@ from stages.models.call_log import (
     CallLog,
     Failure,
     Intent,
+    Line,
     Result,
     call_key,
     host_of,
 )
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.ledger import Guard, read_budget
 from stages.models.replies import Outcome, classify, retry_after
 from stages.models.template import by_role
 from stages.progress import bar
@@ -42,6 +44,8 @@ KIND = "chat.completions"
 KEPT_HEADERS = ("x-request-id", "request-id")
 # Shorter keys are placeholders such as "EMPTY"; replacing those would change ordinary text.
 SECRET_LENGTH = 16
+# The most tokens that a chat template adds to a message: role and marks.
+MESSAGE_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,7 @@ class Policy:
         longest_pause: the longest Retry-After that is waited for; above it the run stops.
         breaker: so many calls in a row that use up their retries stop the run, and so many requests
             refused as bad before any is answered.
+        poll: wait between two looks at a batch.
     """
 
     deadline: float = 600.0
@@ -64,6 +69,7 @@ class Policy:
     longest_wait: float = 60.0
     longest_pause: float = 120.0
     breaker: int = 5
+    poll: float = 30.0
 
     def wait(self, tries: int) -> float:
         """Return the wait after `tries` failed tries; without chance, as there is one client."""
@@ -74,6 +80,23 @@ class Policy:
 FEWER_RETRIES = {"timeout": 1, "malformed": 2, "not_an_api": 2}
 
 
+@dataclass(frozen=True)
+class Call:
+    """A request as it is sent, and the id of the first conversation that asks for it."""
+
+    key: str
+    id: str
+    body: dict[str, Any]
+
+
+def _number(env: Mapping[str, str], name: str, usual: int, most: int) -> int:
+    """Return a whole number from the environment. Raises UserError where it is none from 1 on."""
+    text = env.get(name) or str(usual)
+    if not re.fullmatch("[1-9][0-9]{0,8}", text) or int(text) > most:
+        raise UserError(f"{name} must be a number from 1 to {most}, got {text!r}")
+    return int(text)
+
+
 class OpenAIModel:
     """A model behind an OpenAI-compatible server, every answer of it durable before it is used.
 
@@ -82,11 +105,13 @@ class OpenAIModel:
         log: the call log, or where it lies.
         env: the environment; `<card.env>_API_KEY`, `<card.env>_BASE_URL` and
             `<card.env>_CONCURRENCY` (8) are read, and `<card.env>_RETRY_FAILED=1` asks again what
-            the server refused as a bad request in an earlier run.
+            the server refused as a bad request in an earlier run, or has of a batch no more.
+            `<card.env>_BATCH=1` asks
+            through the Batch API, at most `<card.env>_BATCH_SIZE` (50000) requests a batch.
         policy: how patient to be.
 
     Raises:
-        UserError: the address, the concurrency or the key has a wrong form, or the log is corrupt.
+        UserError: an address, a number or the key has a wrong form, or the log is corrupt.
     """
 
     def __init__(
@@ -104,10 +129,9 @@ class OpenAIModel:
             self._host = host_of(self._base_url)
         except UserError as error:
             raise UserError(f"{card.name} ({card.env}_BASE_URL, or its card): {error}") from None
-        concurrency = env.get(f"{card.env}_CONCURRENCY") or "8"
-        if not re.fullmatch("[1-9][0-9]{0,3}", concurrency):
-            raise UserError(f"{card.env}_CONCURRENCY must be a number from 1, got {concurrency!r}")
-        self._concurrency = int(concurrency)
+        self._concurrency = _number(env, f"{card.env}_CONCURRENCY", 8, 9999)
+        self._by_batch = env.get(f"{card.env}_BATCH") == "1"
+        self._batch_size = _number(env, f"{card.env}_BATCH_SIZE", 50_000, 50_000)
         self._key = env.get(f"{card.env}_API_KEY", "").strip()
         if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
             raise UserError(f"{card.env}_API_KEY holds characters that no key has")
@@ -141,24 +165,27 @@ class OpenAIModel:
                 self._log.lock()
                 # Another run may have finished since the log was read.
                 done = self._known(requests)
-                todo = {key: body for key, body in requests.items() if key not in done}
+                todo = [call for key, call in requests.items() if key not in done]
                 done |= self._ask(todo)
         return [done[key] for key in keys]
 
     def unanswered(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the ids of those that the call log does not answer: what a run would pay for."""
-        keys, requests = self._requests(conversations, sampling)
-        done = set(self._known(requests))
-        first = dict(zip(reversed(keys), (c.id for c in reversed(conversations)), strict=True))
-        return [name for key, name in first.items() if key not in done]
+        _, requests = self._requests(conversations, sampling)
+        done = self._known(requests)
+        return [call.id for key, call in requests.items() if key not in done]
 
     def _requests(
         self, conversations: Sequence[Conversation], sampling: Sampling
-    ) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    ) -> tuple[list[str], dict[str, Call]]:
         """Return the key of each conversation, and the different requests by key."""
-        bodies = [self._body(conversation, sampling) for conversation in conversations]
-        keys = [call_key(KIND, self._host, body) for body in bodies]
-        return keys, dict(zip(keys, bodies, strict=True))
+        keys: list[str] = []
+        requests: dict[str, Call] = {}
+        for conversation in conversations:
+            body = self._body(conversation, sampling)
+            keys.append(call_key(KIND, self._host, body))
+            requests.setdefault(keys[-1], Call(keys[-1], conversation.id, body))
+        return keys, requests
 
     def score(
         self, conversations: Sequence[Conversation], replies: Sequence[str]
@@ -201,6 +228,21 @@ class OpenAIModel:
             )
         return body
 
+    def _intent(self, call: Call, attempt: int, batch: str | None = None) -> Intent:
+        """Return the line that announces a request, with the most that it can take."""
+        contents = [message["content"] for message in call.body["messages"]]
+        return Intent(
+            key=call.key,
+            attempt=attempt,
+            id=call.id,
+            model=self._card.name,
+            host=self._host,
+            # A byte-level tokenizer never makes more tokens than there are bytes.
+            prompt_limit=sum(len(text.encode()) + MESSAGE_TOKENS for text in contents),
+            reply_limit=call.body[self._card.token_limit],
+            batch=batch,
+        )
+
     def _known(self, keys: Mapping[str, object]) -> dict[str, Completion]:
         """Return what the log answers; a reply of a model that is not accepted does not count."""
         known = {}
@@ -219,17 +261,36 @@ class OpenAIModel:
             return True
         return re.fullmatch(accept, outcome.model or "") is not None
 
-    def _ask(self, todo: Mapping[str, dict[str, Any]]) -> dict[str, Completion]:
+    def _wrong_model(self, outcome: Outcome) -> str | None:
+        """Return what to say of a reply from a model that the card does not accept, else None."""
+        if self._accepts(outcome):
+            return None
+        return (
+            f"asked for {self._card.name}, the reply is from {outcome.model!r};"
+            f" the card accepts {self._card.accept!r}"
+        )
+
+    def _ask(self, todo: Sequence[Call]) -> dict[str, Completion]:
         """Send all requests; return their completions. Raises as `generate` does."""
+        if not self._by_batch:
+            batched = {key for batch in self._log.open_batches() for key in batch.keys}
+            waiting = len(batched & {call.key for call in todo})
+            if waiting:
+                raise UserError(
+                    f"{self._host}: {waiting} of these requests went out in a batch that is not"
+                    f" collected yet; set {self._card.env}_BATCH=1 to wait for it and collect it"
+                )
         # Only the main thread can watch for Ctrl-C, and a program's own handler is left alone.
         watch = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        return asyncio.run(self._ask_all(todo, watch))
+        budget = read_budget(self._log.path) if self._card.needs_key else None
+        guard = Guard(budget, self._log, self._host, self._card.name) if budget else None
+        return asyncio.run(self._ask_all(todo, guard, watch))
 
     async def _ask_all(
-        self, todo: Mapping[str, dict[str, Any]], watch: bool
+        self, todo: Sequence[Call], guard: Guard | None, watch: bool
     ) -> dict[str, Completion]:
         from httpx2 import Limits, Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -252,8 +313,22 @@ class OpenAIModel:
             # The SDK takes these from OPENAI_* whatever the server is.
             client.organization, client.project = self._organization, self._project
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
-                run = _Run(self, client, todo, progress)
-                return await run.all(watch)
+                if not self._by_batch:
+                    return await _Run(self, client, todo, guard, progress).all(watch)
+                # Not at the top: it builds on this module.
+                from stages.models.batch import BatchRun, Terms
+
+                terms = Terms(
+                    host=self._host,
+                    env=self._card.env,
+                    size=self._batch_size,
+                    policy=self._policy,
+                    intent=self._intent,
+                    wrong_model=self._wrong_model,
+                    scrub=self._scrub,
+                    retry_failed=self._retry_failed,
+                )
+                return await BatchRun(terms, client, self._log, todo, guard, progress).all(watch)
 
     def _scrub(self, text: str) -> str:
         """Take the key out of a server's words."""
@@ -267,14 +342,16 @@ class _Run:
         self,
         model: OpenAIModel,
         client: "AsyncOpenAI",
-        todo: Mapping[str, dict[str, Any]],
+        todo: Sequence[Call],
+        guard: Guard | None,
         progress: Any,
     ) -> None:
         self._model = model
+        self._guard = guard
         self._log, self._policy = model._log, model._policy
         self._client = client
         self._progress = progress
-        self._queue = deque(todo.items())
+        self._queue = deque(todo)
         self._done: dict[str, Completion] = {}
         self._stop = asyncio.Event()
         self._why: UserError | KeyboardInterrupt | None = None
@@ -285,6 +362,8 @@ class _Run:
         self._answered = False
         self._exhausted = 0
         self._refused = 0
+        self._under_way = 0
+        self._settled = asyncio.Event()
 
     async def all(self, watch: bool) -> dict[str, Completion]:
         """Ask everything with bounded concurrency; return the completions, or raise why not."""
@@ -320,6 +399,7 @@ class _Run:
         if self._why is None or isinstance(why, KeyboardInterrupt):
             self._why = why
         self._stop.set()
+        self._settled.set()
 
     def _give_up(self, line: str) -> None:
         host = self._model._host
@@ -327,26 +407,25 @@ class _Run:
 
     async def _work(self) -> None:
         while self._queue and not self._stop.is_set():
-            key, body = self._queue.popleft()
-            await self._one(key, body)
+            await self._one(self._queue.popleft())
             self._progress.update(1)
 
-    async def _one(self, key: str, body: dict[str, Any]) -> None:
+    async def _one(self, call: Call) -> None:
         """See one call to its end: an answer, a failure for now, or the end of the run."""
         failed: Counter[str] = Counter()
-        while await self._may_send():
-            self._log.append(Intent(key=key, attempt=failed.total() + 1))
+        key = call.key
+        while await self._announce(self._model._intent(call, failed.total() + 1)):
             started = time.monotonic()
-            status, headers, raw = await self._send(body)
+            status, headers, raw = await self._send(call.body)
             latency = round(time.monotonic() - started, 3)
-            outcome = _no_response(raw) if status is None else classify(status, headers, raw)
+            outcome = no_response(raw) if status is None else classify(status, headers, raw)
             detail = self._model._scrub(outcome.detail)
             text = self._model._scrub(raw.decode("utf-8", "replace"))
             if outcome.action == "store":
                 assert status is not None and outcome.completion is not None
                 terminal: Any = outcome.kind
                 kept = {n: headers[n] for n in KEPT_HEADERS if n in headers}
-                self._log.write(
+                self._settle(
                     Result(
                         key=key,
                         status=terminal,
@@ -362,7 +441,7 @@ class _Run:
                 await self._durable()
                 self._take(key, outcome, detail, text, status, raw)
                 return
-            self._log.append(
+            self._settle(
                 Failure(
                     key=key,
                     kind=outcome.kind,
@@ -383,6 +462,35 @@ class _Run:
                 self._exhaust(key, outcome.kind, detail)
                 return
             await self._hold(outcome, headers, failed.total())
+
+    async def _announce(self, intent: Intent) -> bool:
+        """Write an intent as soon as neither a pause nor the budget holds it back.
+
+        Returns False when the run ends instead.
+        """
+        while await self._may_send():
+            if self._guard is None or self._guard.most(intent) <= self._guard.room():
+                self._write(intent)
+                self._under_way += 1
+                return True
+            if not self._under_way:
+                self._halt(UserError(self._guard.refusal(intent)))
+                return False
+            # What is under way was reckoned at its most, and will take less.
+            self._settled.clear()
+            await self._settled.wait()
+        return False
+
+    def _settle(self, record: Result | Failure) -> None:
+        """Write what came of a request."""
+        self._write(record)
+        self._under_way -= 1
+        self._settled.set()
+
+    def _write(self, record: Line) -> None:
+        self._log.write(record)
+        if self._guard is not None:
+            self._guard.add(record)
 
     async def _durable(self) -> None:
         """Return once all that was written until now is on the disk.
@@ -441,36 +549,20 @@ class _Run:
             await self._sleep(wait)
 
     async def _send(self, body: dict[str, Any]) -> tuple[int | None, Mapping[str, str], bytes]:
-        """Send one request; return status, headers and raw body, or None and what went wrong."""
-        import openai
-
+        """Send one request; return what `exchange` does."""
         rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
-        try:
-            async with asyncio.timeout(self._policy.deadline):
-                reply = await self._client.chat.completions.with_raw_response.create(
-                    model=body["model"], messages=body["messages"], extra_body=rest
-                )
-        except openai.APIStatusError as error:
-            response = error.response
-        except (TimeoutError, openai.APITimeoutError):
-            return None, {}, b"timeout"
-        except openai.APIConnectionError as error:
-            # The cause's text may hold an address, never more than its class is needed.
-            return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
-        else:
-            response = reply.http_response
-        return response.status_code, response.headers, response.content
+        create = self._client.chat.completions.with_raw_response.create
+        sent = create(model=body["model"], messages=body["messages"], extra_body=rest)
+        return await exchange(sent, self._policy.deadline)
 
     def _take(
         self, key: str, outcome: Outcome, detail: str, text: str, status: int, raw: bytes
     ) -> None:
         """Take in an answer that is safe in the log."""
         self._exhausted = 0
-        if not self._model._accepts(outcome):
-            self._give_up(
-                f"asked for {self._model._card.name}, the reply is from {outcome.model!r};"
-                f" the card accepts {self._model._card.accept!r}"
-            )
+        wrong = self._model._wrong_model(outcome)
+        if wrong is not None:
+            self._give_up(wrong)
             return
         # Read back from what was stored, where it is not what came: a replay must give the same.
         stored = outcome.completion
@@ -496,7 +588,28 @@ class _Run:
             self._give_up(f"{self._exhausted} calls in a row failed, the last with {detail}")
 
 
-def _no_response(what: bytes) -> Outcome:
-    """Return the outcome of a request that brought no response, named by `_send`."""
+async def exchange(
+    sent: Awaitable[Any], deadline: float
+) -> tuple[int | None, Mapping[str, str], bytes]:
+    """Return status, headers and raw body of an SDK's request, or None and what went wrong."""
+    import openai
+
+    try:
+        async with asyncio.timeout(deadline):
+            reply = await sent
+    except openai.APIStatusError as error:
+        response = error.response
+    except (TimeoutError, openai.APITimeoutError):
+        return None, {}, b"timeout"
+    except openai.APIConnectionError as error:
+        # The cause's text may hold an address, never more than its class is needed.
+        return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
+    else:
+        response = reply.http_response
+    return response.status_code, response.headers, response.content
+
+
+def no_response(what: bytes) -> Outcome:
+    """Return the outcome of a request that brought no response, named by `exchange`."""
     kind, _, detail = what.decode().partition(": ")
     return Outcome("retry", kind, detail or "no answer within the deadline")

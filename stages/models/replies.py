@@ -50,7 +50,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
 def _classify_error(status: int, error: object) -> Outcome:
     fields: dict[str, Any] = error if isinstance(error, dict) else {}
     said = fields.get("message") or (error if isinstance(error, str) else "")
-    message = _line(f"HTTP {status}: {said}" if said else f"HTTP {status}")
+    message = one_line(f"HTTP {status}: {said}" if said else f"HTTP {status}")
     reasons = {str(fields.get("code")), str(fields.get("type"))}
     if status == 402 or "insufficient_quota" in reasons:
         return Outcome("stop", "quota", f"HTTP {status}: the account has no credit left; top it up")
@@ -92,7 +92,7 @@ def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
     if not isinstance(content, str | None) or not isinstance(refusal, str | None):
         return Outcome("retry", "malformed", "the reply's content is not text")
     if finish not in ("stop", "length", "content_filter"):
-        return Outcome("retry", "malformed", _line(f"unknown finish_reason {finish!r}"))
+        return Outcome("retry", "malformed", one_line(f"unknown finish_reason {finish!r}"))
     usage = _usage(value.get("usage"))
     reason: FinishReason = "refusal" if refusal else finish
     completion = Completion(
@@ -100,7 +100,7 @@ def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
         finish_reason=reason,
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
-        detail=_line(refusal) if refusal else None,
+        detail=one_line(refusal) if refusal else None,
     )
     model = value.get("model")
     model = _valid(model) if isinstance(model, str) else None
@@ -117,7 +117,7 @@ def _classify_embedded(error: object) -> Outcome:
     return outcome
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return text of a server as one line of bounded length."""
     text = " ".join(_valid(text).split())
     return text if len(text) <= 300 else text[:297] + "..."
