@@ -17,9 +17,9 @@ CARD = "card.json"
 
 
 class LocalCard(Record):
-    """Weights in the folder, run by transformers."""
+    """Weights in the folder, and the engine that runs them here."""
 
-    engine: Literal["transformers"] = "transformers"
+    engine: Literal["transformers", "vllm"] = "transformers"
     name: str
     revision: str
 

@@ -48,9 +48,9 @@ WeightSource: TypeAlias = Annotated[
 
 
 class LocalSpec(Section):
-    """Weights run here, by transformers."""
+    """Weights run here, by transformers or by vllm (CUDA; extra [vllm])."""
 
-    engine: Literal["transformers"]
+    engine: Literal["transformers", "vllm"]
     source: WeightSource
 
 
