@@ -69,6 +69,8 @@ class ServedSpec(Section):
     accept: Annotated[str, AfterValidator(_pattern)] | None = None
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra_sampling: bool = False
+    end_token: Annotated[str, Field(min_length=1)] | None = None
+    logprobs: bool = False
 
 
 class FileSpec(Section):

@@ -29,7 +29,8 @@ from stages.models.call_log import (
 )
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
-from stages.models.replies import Outcome, classify, retry_after
+from stages.models.replies import CHAT, Endpoint, Outcome, retry_after
+from stages.models.served_scores import served_scores
 from stages.models.template import by_role
 from stages.progress import bar
 from stages.records import Completion
@@ -37,7 +38,6 @@ from stages.records import Completion
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-KIND = "chat.completions"
 # Response headers worth keeping: they name the request to the server's operator.
 KEPT_HEADERS = ("x-request-id", "request-id")
 # Shorter keys are placeholders such as "EMPTY"; replacing those would change ordinary text.
@@ -130,7 +130,14 @@ class OpenAIModel:
             KeyboardInterrupt: after Ctrl-C, once the answers under way are in the log.
         """
         keys, requests = self._requests(conversations, sampling)
-        done = self._known(requests)
+        done = self._answers(CHAT, requests)
+        return [done[key] for key in keys]
+
+    def _answers(
+        self, endpoint: Endpoint, requests: Mapping[str, dict[str, Any]]
+    ) -> dict[str, Completion]:
+        """Return the completion to each request, by key. Raises as `generate` does."""
+        done = self._known(requests, endpoint)
         if len(done) < len(requests):
             if self._card.needs_key and not self._key:
                 raise UserError(
@@ -140,10 +147,10 @@ class OpenAIModel:
             with self._log:
                 self._log.lock()
                 # Another run may have finished since the log was read.
-                done = self._known(requests)
+                done = self._known(requests, endpoint)
                 todo = {key: body for key, body in requests.items() if key not in done}
-                done |= self._ask(todo)
-        return [done[key] for key in keys]
+                done |= self._ask(todo, endpoint)
+        return done
 
     def unanswered(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the ids of those that the call log does not answer: what a run would pay for."""
@@ -157,14 +164,32 @@ class OpenAIModel:
     ) -> tuple[list[str], dict[str, dict[str, Any]]]:
         """Return the key of each conversation, and the different requests by key."""
         bodies = [self._body(conversation, sampling) for conversation in conversations]
-        keys = [call_key(KIND, self._host, body) for body in bodies]
+        keys = [call_key(CHAT.kind, self._host, body) for body in bodies]
         return keys, dict(zip(keys, bodies, strict=True))
 
     def score(
         self, conversations: Sequence[Conversation], replies: Sequence[str]
     ) -> list[ReplyScore]:
-        """Refuse: the chat protocol has no way to ask for it. Raises UserError."""
-        raise UserError(f"{self._card.name}: a served model cannot score given text")
+        """Return log p(reply + end token | conversation), raw at temperature 1.
+
+        Raises:
+            UserError: the card has no end token (before anything is sent), the server is none that
+                can score, a pair got no score, or as `generate` does.
+        """
+        return served_scores(self._card, self._bodies, conversations, replies)
+
+    def _bodies(self, endpoint: Endpoint, requests: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the body of the answer to each request. Raises UserError where there is none."""
+        keys = [call_key(endpoint.kind, self._host, body) for body in requests]
+        done = self._answers(endpoint, dict(zip(keys, requests, strict=True)))
+        failed = [done[key] for key in keys if done[key].failed]
+        if failed:
+            raise UserError(
+                f"{self._host}: {len(failed)} of {len(keys)} requests to {endpoint.path} failed,"
+                f" the first: {failed[0].detail}; a new run asks only for these"
+            )
+        results = [self._log.result(key) for key in keys]
+        return [result.body for result in results if result is not None]
 
     def render(self, conversation: Conversation) -> str:
         """Return the messages role by role; the chat template is the server's, unknown here."""
@@ -188,6 +213,8 @@ class OpenAIModel:
             "top_p": sampling.top_p,
             self._card.token_limit: sampling.max_new_tokens,
         }
+        if self._card.logprobs:
+            body["logprobs"] = True
         if sampling.temperature > 0:
             body["seed"] = conversation.seed
         if self._card.extra_sampling:
@@ -201,35 +228,39 @@ class OpenAIModel:
             )
         return body
 
-    def _known(self, keys: Mapping[str, object]) -> dict[str, Completion]:
+    def _known(
+        self, keys: Mapping[str, object], endpoint: Endpoint = CHAT
+    ) -> dict[str, Completion]:
         """Return what the log answers; a reply of a model that is not accepted does not count."""
         known = {}
         for key in keys:
             result = self._log.result(key)
             if result is None or (self._retry_failed and result.status == "bad_request"):
                 continue
-            outcome = classify(result.http_status, {}, result.body.encode())
-            if outcome.completion is not None and self._accepts(outcome):
+            outcome = endpoint.classify(result.http_status, {}, result.body.encode())
+            if outcome.completion is not None and self._accepts(outcome, endpoint):
                 known[key] = outcome.completion
         return known
 
-    def _accepts(self, outcome: Outcome) -> bool:
+    def _accepts(self, outcome: Outcome, endpoint: Endpoint) -> bool:
         accept = self._card.accept
-        if accept is None or outcome.kind == "bad_request":
+        if accept is None or outcome.kind == "bad_request" or not endpoint.names_model:
             return True
         return re.fullmatch(accept, outcome.model or "") is not None
 
-    def _ask(self, todo: Mapping[str, dict[str, Any]]) -> dict[str, Completion]:
+    def _ask(
+        self, todo: Mapping[str, dict[str, Any]], endpoint: Endpoint
+    ) -> dict[str, Completion]:
         """Send all requests; return their completions. Raises as `generate` does."""
         # Only the main thread can watch for Ctrl-C, and a program's own handler is left alone.
         watch = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
         )
-        return asyncio.run(self._ask_all(todo, watch))
+        return asyncio.run(self._ask_all(todo, endpoint, watch))
 
     async def _ask_all(
-        self, todo: Mapping[str, dict[str, Any]], watch: bool
+        self, todo: Mapping[str, dict[str, Any]], endpoint: Endpoint, watch: bool
     ) -> dict[str, Completion]:
         from httpx2 import Limits, Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -252,7 +283,7 @@ class OpenAIModel:
             # The SDK takes these from OPENAI_* whatever the server is.
             client.organization, client.project = self._organization, self._project
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
-                run = _Run(self, client, todo, progress)
+                run = _Run(self, client, endpoint, todo, progress)
                 return await run.all(watch)
 
     def _scrub(self, text: str) -> str:
@@ -267,12 +298,14 @@ class _Run:
         self,
         model: OpenAIModel,
         client: "AsyncOpenAI",
+        endpoint: Endpoint,
         todo: Mapping[str, dict[str, Any]],
         progress: Any,
     ) -> None:
         self._model = model
         self._log, self._policy = model._log, model._policy
         self._client = client
+        self._endpoint = endpoint
         self._progress = progress
         self._queue = deque(todo.items())
         self._done: dict[str, Completion] = {}
@@ -339,7 +372,11 @@ class _Run:
             started = time.monotonic()
             status, headers, raw = await self._send(body)
             latency = round(time.monotonic() - started, 3)
-            outcome = _no_response(raw) if status is None else classify(status, headers, raw)
+            outcome = (
+                _no_response(raw)
+                if status is None
+                else self._endpoint.classify(status, headers, raw)
+            )
             detail = self._model._scrub(outcome.detail)
             text = self._model._scrub(raw.decode("utf-8", "replace"))
             if outcome.action == "store":
@@ -443,13 +480,14 @@ class _Run:
     async def _send(self, body: dict[str, Any]) -> tuple[int | None, Mapping[str, str], bytes]:
         """Send one request; return status, headers and raw body, or None and what went wrong."""
         import openai
+        from httpx2 import Response
 
-        rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
+        path = self._endpoint.path
+        if self._endpoint.at_root:
+            path = re.sub("/v1/?$", "", self._model._base_url.rstrip("/")) + path
         try:
             async with asyncio.timeout(self._policy.deadline):
-                reply = await self._client.chat.completions.with_raw_response.create(
-                    model=body["model"], messages=body["messages"], extra_body=rest
-                )
+                response = await self._client.post(path, cast_to=Response, body=body)
         except openai.APIStatusError as error:
             response = error.response
         except (TimeoutError, openai.APITimeoutError):
@@ -457,8 +495,6 @@ class _Run:
         except openai.APIConnectionError as error:
             # The cause's text may hold an address, never more than its class is needed.
             return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
-        else:
-            response = reply.http_response
         return response.status_code, response.headers, response.content
 
     def _take(
@@ -466,7 +502,7 @@ class _Run:
     ) -> None:
         """Take in an answer that is safe in the log."""
         self._exhausted = 0
-        if not self._model._accepts(outcome):
+        if not self._model._accepts(outcome, self._endpoint):
             self._give_up(
                 f"asked for {self._model._card.name}, the reply is from {outcome.model!r};"
                 f" the card accepts {self._model._card.accept!r}"
@@ -475,7 +511,7 @@ class _Run:
         # Read back from what was stored, where it is not what came: a replay must give the same.
         stored = outcome.completion
         if text.encode() != raw:
-            stored = classify(status, {}, text.encode()).completion
+            stored = self._endpoint.classify(status, {}, text.encode()).completion
         assert stored is not None
         self._done[key] = stored
         if outcome.kind != "bad_request":
