@@ -1,5 +1,7 @@
 """A chat server for tests: it answers by a script, counts requests, and misbehaves on demand.
 
+It also tokenizes, byte by byte, and scores tokens by a fixed rule, as a server of vllm does.
+
 In a test:
 
     with ScriptedTeacher() as teacher:
@@ -38,6 +40,7 @@ FEEDBACK = (
     "The reasoning is right up to the end; compare all options before choosing.",
     "You skipped one of the conditions; apply them one after another.",
 )
+END, END_TOKEN = "<|end|>", 256
 WORDS = ("yes", "no", "true", "false", "valid", "invalid", "plausible", "implausible")
 
 
@@ -107,6 +110,7 @@ def scripted_reply(messages: Sequence[Mapping[str, str]]) -> str:
 def completion(body: Mapping[str, Any], text: str) -> dict[str, Any]:
     """Return the response of the chat protocol that carries `text`."""
     prompt = sum(len(message["content"].split()) for message in body["messages"])
+    content = [{"token": word, "logprob": -len(word) / 8} for word in text.split()]
     return {
         "id": f"chatcmpl-{draw(body['messages'], 10**9)}",
         "object": "chat.completion",
@@ -117,6 +121,7 @@ def completion(body: Mapping[str, Any], text: str) -> dict[str, Any]:
                 "index": 0,
                 "message": {"role": "assistant", "content": text},
                 "finish_reason": "stop",
+                **({"logprobs": {"content": content}} if body.get("logprobs") else {}),
             }
         ],
         "usage": {
@@ -209,6 +214,46 @@ class Batches:
                     self.files[batch[name]] = "\n".join(reversed(lines)) + "\n"
 
 
+def tokens_of(text: str) -> list[int]:
+    """Return the bytes of `text`, with each END as one token."""
+    tokens: list[int] = []
+    for number, part in enumerate(text.split(END)):
+        tokens += ([END_TOKEN] if number else []) + list(part.encode())
+    return tokens
+
+
+def prompt_of(messages: Sequence[Mapping[str, str]]) -> str:
+    """Return the messages with this server's chat template applied, up to the reply."""
+    turns = (f"[{message['role']}]{message['content']}{END}" for message in messages)
+    return "".join([*turns, "[assistant]"])
+
+
+def logprob_of(position: int, token: int) -> float:
+    """Return the log-prob of a token at a position of a sequence: a rule, for want of a model."""
+    return -(1 + position % 5 + token % 7) / 8
+
+
+def scores(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response of /v1/completions to a prompt of tokens."""
+    places = [
+        {str(token): {"logprob": logprob_of(position, token), "rank": 1}}
+        for position, token in enumerate(body["prompt"])
+    ]
+    return {
+        "object": "text_completion",
+        "model": body["model"],
+        "choices": [
+            {
+                "index": 0,
+                "text": "x",
+                "finish_reason": "length",
+                "prompt_logprobs": [None, *places[1:]],
+            }
+        ],
+        "usage": {"prompt_tokens": len(places), "completion_tokens": 1},
+    }
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
@@ -247,8 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if isinstance(fault.body, bytes):
             body = fault.body
-        elif self.path.endswith("/chat/completions"):
-            reply = completion(asked.body, teacher.script(asked.body["messages"]))
+        elif (reply := teacher.reply(asked)) is not None:
             body = json.dumps(fault.body(reply) if fault.body else reply).encode()
         elif fault.status != 200:
             body = b'{"error": {"message": "scripted"}}'
@@ -341,6 +385,19 @@ class ScriptedTeacher:
     ) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def reply(self, asked: Asked) -> dict[str, Any] | None:
+        """Return the ordinary reply to a request, None where there is no such path."""
+        body = asked.body
+        match asked.path:
+            case "/v1/chat/completions":
+                return completion(body, self.script(body["messages"]))
+            case "/v1/completions":
+                return scores(body)
+            case "/tokenize":
+                text = prompt_of(body["messages"]) if "messages" in body else body["prompt"]
+                return {"count": len(tokens_of(text)), "tokens": tokens_of(text)}
+        return None
 
     def _note(self, path: str, authorization: str | None, body: dict[str, Any]) -> Asked:
         with self._lock:

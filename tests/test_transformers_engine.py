@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(folder: Path) -> TransformersModel:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transformers_engine, "_best_dtype", lambda device: torch.float32)
+        patch.setattr(transformers_engine, "best_dtype", lambda device: torch.float32)
         card = read_card(folder)
         assert isinstance(card, LocalCard)
         return TransformersModel(card, folder)

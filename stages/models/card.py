@@ -17,9 +17,9 @@ CARD = "card.json"
 
 
 class LocalCard(Record):
-    """Weights in the folder, run by transformers."""
+    """Weights in the folder, and the engine that runs them here."""
 
-    engine: Literal["transformers"] = "transformers"
+    engine: Literal["transformers", "vllm"] = "transformers"
     name: str
     revision: str
 
@@ -29,7 +29,10 @@ class ServedCard(Record):
 
     `env` prefixes the environment variables that hold the key and, when set, override the
     address: `<env>_API_KEY`, `<env>_BASE_URL`. `accept` is a regular expression that the model
-    name in every reply must match in full; None accepts any.
+    name in every reply must match in full; None accepts any. `end_token` is the token that ends a
+    reply, e.g. `<|im_end|>`: with it, and a server of vllm, given text can be scored. `logprobs`
+    asks for the log-prob of every reply; it takes a server that gives raw ones, the end token's
+    among them, as vllm does.
     """
 
     engine: Literal["openai"] = "openai"
@@ -40,6 +43,8 @@ class ServedCard(Record):
     accept: str | None
     token_limit: Literal["max_tokens", "max_completion_tokens"]
     extra_sampling: bool
+    end_token: str | None = None
+    logprobs: bool = False
 
 
 class FileCard(Record):

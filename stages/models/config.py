@@ -48,9 +48,9 @@ WeightSource: TypeAlias = Annotated[
 
 
 class LocalSpec(Section):
-    """Weights run here, by transformers."""
+    """Weights run here, by transformers or by vllm (CUDA; extra [vllm])."""
 
-    engine: Literal["transformers"]
+    engine: Literal["transformers", "vllm"]
     source: WeightSource
 
 
@@ -69,6 +69,8 @@ class ServedSpec(Section):
     accept: Annotated[str, AfterValidator(_pattern)] | None = None
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     extra_sampling: bool = False
+    end_token: Annotated[str, Field(min_length=1)] | None = None
+    logprobs: bool = False
 
 
 class FileSpec(Section):

@@ -17,6 +17,10 @@ def open_model(folder: Path) -> ChatModel:
         UserError: no such folder, a damaged card, or what the engine itself refuses.
     """
     card = read_card(folder)
+    if isinstance(card, LocalCard) and card.engine == "vllm":
+        from stages.models.vllm_engine import VllmModel
+
+        return VllmModel(card, folder)
     if isinstance(card, LocalCard):
         from stages.models.transformers_engine import TransformersModel
 

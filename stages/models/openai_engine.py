@@ -1,8 +1,8 @@
 """The `openai` engine: any server that speaks the OpenAI chat protocol, hosted or `vllm serve`.
 
 One place owns each decision: `replies` says what a response means, `Policy` how patiently to try
-again, the call log what is known already, a `Guard` what may be spent. The SDK's own retries are off, since two retry owners
-multiply requests.
+again, the call log what is known already, a `Guard` what may be spent. The SDK's own retries are
+off, since two retry owners multiply requests.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ from stages.models.call_log import (
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
 from stages.models.ledger import Guard, read_budget
-from stages.models.replies import Outcome, classify, retry_after
+from stages.models.replies import CHAT, Endpoint, Outcome, retry_after
+from stages.models.served_scores import served_scores
 from stages.models.template import by_role
 from stages.progress import bar
 from stages.records import Completion
@@ -39,7 +40,6 @@ from stages.records import Completion
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-KIND = "chat.completions"
 # Response headers worth keeping: they name the request to the server's operator.
 KEPT_HEADERS = ("x-request-id", "request-id")
 # Shorter keys are placeholders such as "EMPTY"; replacing those would change ordinary text.
@@ -106,8 +106,8 @@ class OpenAIModel:
         env: the environment; `<card.env>_API_KEY`, `<card.env>_BASE_URL` and
             `<card.env>_CONCURRENCY` (8) are read, and `<card.env>_RETRY_FAILED=1` asks again what
             the server refused as a bad request in an earlier run, or has of a batch no more.
-            `<card.env>_BATCH=1` asks
-            through the Batch API, at most `<card.env>_BATCH_SIZE` (50000) requests a batch.
+            `<card.env>_BATCH=1` asks through the Batch API, at most `<card.env>_BATCH_SIZE` (50000)
+            requests a batch.
         policy: how patient to be.
 
     Raises:
@@ -154,7 +154,14 @@ class OpenAIModel:
             KeyboardInterrupt: after Ctrl-C, once the answers under way are in the log.
         """
         keys, requests = self._requests(conversations, sampling)
-        done = self._known(requests)
+        done = self._answers(CHAT, requests)
+        return [done[key] for key in keys]
+
+    def _answers(
+        self, endpoint: Endpoint, requests: Mapping[str, Call]
+    ) -> dict[str, Completion]:
+        """Return the completion to each request, by key. Raises as `generate` does."""
+        done = self._known(requests, endpoint)
         if len(done) < len(requests):
             if self._card.needs_key and not self._key:
                 raise UserError(
@@ -164,10 +171,10 @@ class OpenAIModel:
             with self._log:
                 self._log.lock()
                 # Another run may have finished since the log was read.
-                done = self._known(requests)
+                done = self._known(requests, endpoint)
                 todo = [call for key, call in requests.items() if key not in done]
-                done |= self._ask(todo)
-        return [done[key] for key in keys]
+                done |= self._ask(todo, endpoint)
+        return done
 
     def unanswered(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[str]:
         """Return the ids of those that the call log does not answer: what a run would pay for."""
@@ -183,15 +190,36 @@ class OpenAIModel:
         requests: dict[str, Call] = {}
         for conversation in conversations:
             body = self._body(conversation, sampling)
-            keys.append(call_key(KIND, self._host, body))
+            keys.append(call_key(CHAT.kind, self._host, body))
             requests.setdefault(keys[-1], Call(keys[-1], conversation.id, body))
         return keys, requests
 
     def score(
         self, conversations: Sequence[Conversation], replies: Sequence[str]
     ) -> list[ReplyScore]:
-        """Refuse: the chat protocol has no way to ask for it. Raises UserError."""
-        raise UserError(f"{self._card.name}: a served model cannot score given text")
+        """Return log p(reply + end token | conversation), raw at temperature 1.
+
+        Raises:
+            UserError: the card has no end token (before anything is sent), the server is none that
+                can score, a pair got no score, or as `generate` does.
+        """
+        return served_scores(self._card, self._bodies, conversations, replies)
+
+    def _bodies(self, endpoint: Endpoint, requests: Sequence[dict[str, Any]]) -> list[str]:
+        """Return the body of the answer to each request. Raises UserError where there is none."""
+        keys = [call_key(endpoint.kind, self._host, body) for body in requests]
+        calls = {
+            key: Call(key, endpoint.kind, body) for key, body in zip(keys, requests, strict=True)
+        }
+        done = self._answers(endpoint, calls)
+        failed = [done[key] for key in keys if done[key].failed]
+        if failed:
+            raise UserError(
+                f"{self._host}: {len(failed)} of {len(keys)} requests to {endpoint.path} failed,"
+                f" the first: {failed[0].detail}; a new run asks only for these"
+            )
+        results = [self._log.result(key) for key in keys]
+        return [result.body for result in results if result is not None]
 
     def render(self, conversation: Conversation) -> str:
         """Return the messages role by role; the chat template is the server's, unknown here."""
@@ -215,6 +243,8 @@ class OpenAIModel:
             "top_p": sampling.top_p,
             self._card.token_limit: sampling.max_new_tokens,
         }
+        if self._card.logprobs:
+            body["logprobs"] = True
         if sampling.temperature > 0:
             body["seed"] = conversation.seed
         if self._card.extra_sampling:
@@ -230,47 +260,53 @@ class OpenAIModel:
 
     def _intent(self, call: Call, attempt: int, batch: str | None = None) -> Intent:
         """Return the line that announces a request, with the most that it can take."""
-        contents = [message["content"] for message in call.body["messages"]]
+        # A byte-level tokenizer never makes more tokens than there are bytes; ids are tokens.
+        given = call.body.get("prompt", "")
+        prompt = len(given) if isinstance(given, list) else len(given.encode())
+        for message in call.body.get("messages", ()):
+            prompt += len(message["content"].encode()) + MESSAGE_TOKENS
+        limit = call.body.get(self._card.token_limit, call.body.get("max_tokens", 0))
         return Intent(
             key=call.key,
             attempt=attempt,
             id=call.id,
             model=self._card.name,
             host=self._host,
-            # A byte-level tokenizer never makes more tokens than there are bytes.
-            prompt_limit=sum(len(text.encode()) + MESSAGE_TOKENS for text in contents),
-            reply_limit=call.body[self._card.token_limit],
+            prompt_limit=prompt,
+            reply_limit=limit,
             batch=batch,
         )
 
-    def _known(self, keys: Mapping[str, object]) -> dict[str, Completion]:
+    def _known(
+        self, keys: Mapping[str, object], endpoint: Endpoint = CHAT
+    ) -> dict[str, Completion]:
         """Return what the log answers; a reply of a model that is not accepted does not count."""
         known = {}
         for key in keys:
             result = self._log.result(key)
             if result is None or (self._retry_failed and result.status == "bad_request"):
                 continue
-            outcome = classify(result.http_status, {}, result.body.encode())
-            if outcome.completion is not None and self._accepts(outcome):
+            outcome = endpoint.classify(result.http_status, {}, result.body.encode())
+            if outcome.completion is not None and self._accepts(outcome, endpoint):
                 known[key] = outcome.completion
         return known
 
-    def _accepts(self, outcome: Outcome) -> bool:
+    def _accepts(self, outcome: Outcome, endpoint: Endpoint) -> bool:
         accept = self._card.accept
-        if accept is None or outcome.kind == "bad_request":
+        if accept is None or outcome.kind == "bad_request" or not endpoint.names_model:
             return True
         return re.fullmatch(accept, outcome.model or "") is not None
 
-    def _wrong_model(self, outcome: Outcome) -> str | None:
+    def _wrong_model(self, outcome: Outcome, endpoint: Endpoint = CHAT) -> str | None:
         """Return what to say of a reply from a model that the card does not accept, else None."""
-        if self._accepts(outcome):
+        if self._accepts(outcome, endpoint):
             return None
         return (
             f"asked for {self._card.name}, the reply is from {outcome.model!r};"
             f" the card accepts {self._card.accept!r}"
         )
 
-    def _ask(self, todo: Sequence[Call]) -> dict[str, Completion]:
+    def _ask(self, todo: Sequence[Call], endpoint: Endpoint) -> dict[str, Completion]:
         """Send all requests; return their completions. Raises as `generate` does."""
         if not self._by_batch:
             batched = {key for batch in self._log.open_batches() for key in batch.keys}
@@ -287,10 +323,10 @@ class OpenAIModel:
         )
         budget = read_budget(self._log.path) if self._card.needs_key else None
         guard = Guard(budget, self._log, self._host, self._card.name) if budget else None
-        return asyncio.run(self._ask_all(todo, guard, watch))
+        return asyncio.run(self._ask_all(todo, endpoint, guard, watch))
 
     async def _ask_all(
-        self, todo: Sequence[Call], guard: Guard | None, watch: bool
+        self, todo: Sequence[Call], endpoint: Endpoint, guard: Guard | None, watch: bool
     ) -> dict[str, Completion]:
         from httpx2 import Limits, Timeout
         from openai import AsyncOpenAI, DefaultAsyncHttpxClient
@@ -313,8 +349,9 @@ class OpenAIModel:
             # The SDK takes these from OPENAI_* whatever the server is.
             client.organization, client.project = self._organization, self._project
             with bar(len(todo), f"asking {self._card.name}", "call") as progress:
-                if not self._by_batch:
-                    return await _Run(self, client, todo, guard, progress).all(watch)
+                if not self._by_batch or endpoint is not CHAT:
+                    run = _Run(self, client, endpoint, todo, guard, progress)
+                    return await run.all(watch)
                 # Not at the top: it builds on this module.
                 from stages.models.batch import BatchRun, Terms
 
@@ -342,6 +379,7 @@ class _Run:
         self,
         model: OpenAIModel,
         client: "AsyncOpenAI",
+        endpoint: Endpoint,
         todo: Sequence[Call],
         guard: Guard | None,
         progress: Any,
@@ -350,6 +388,7 @@ class _Run:
         self._guard = guard
         self._log, self._policy = model._log, model._policy
         self._client = client
+        self._endpoint = endpoint
         self._progress = progress
         self._queue = deque(todo)
         self._done: dict[str, Completion] = {}
@@ -418,7 +457,9 @@ class _Run:
             started = time.monotonic()
             status, headers, raw = await self._send(call.body)
             latency = round(time.monotonic() - started, 3)
-            outcome = no_response(raw) if status is None else classify(status, headers, raw)
+            outcome = (
+                no_response(raw) if status is None else self._endpoint.classify(status, headers, raw)
+            )
             detail = self._model._scrub(outcome.detail)
             text = self._model._scrub(raw.decode("utf-8", "replace"))
             if outcome.action == "store":
@@ -550,9 +591,12 @@ class _Run:
 
     async def _send(self, body: dict[str, Any]) -> tuple[int | None, Mapping[str, str], bytes]:
         """Send one request; return what `exchange` does."""
-        rest = {name: value for name, value in body.items() if name not in ("model", "messages")}
-        create = self._client.chat.completions.with_raw_response.create
-        sent = create(model=body["model"], messages=body["messages"], extra_body=rest)
+        from httpx2 import Response
+
+        path = self._endpoint.path
+        if self._endpoint.at_root:
+            path = re.sub("/v1/?$", "", self._model._base_url.rstrip("/")) + path
+        sent = self._client.post(path, cast_to=Response, body=body)
         return await exchange(sent, self._policy.deadline)
 
     def _take(
@@ -560,14 +604,14 @@ class _Run:
     ) -> None:
         """Take in an answer that is safe in the log."""
         self._exhausted = 0
-        wrong = self._model._wrong_model(outcome)
+        wrong = self._model._wrong_model(outcome, self._endpoint)
         if wrong is not None:
             self._give_up(wrong)
             return
         # Read back from what was stored, where it is not what came: a replay must give the same.
         stored = outcome.completion
         if text.encode() != raw:
-            stored = classify(status, {}, text.encode()).completion
+            stored = self._endpoint.classify(status, {}, text.encode()).completion
         assert stored is not None
         self._done[key] = stored
         if outcome.kind != "bad_request":
@@ -591,7 +635,10 @@ class _Run:
 async def exchange(
     sent: Awaitable[Any], deadline: float
 ) -> tuple[int | None, Mapping[str, str], bytes]:
-    """Return status, headers and raw body of an SDK's request, or None and what went wrong."""
+    """Return status, headers and raw body of an SDK's request, or None and what went wrong.
+
+    `sent` brings a raw response, as the SDK's own methods wrap it or as it is.
+    """
     import openai
 
     try:
@@ -605,7 +652,7 @@ async def exchange(
         # The cause's text may hold an address, never more than its class is needed.
         return None, {}, f"transport: {type(error.__cause__).__name__}".encode()
     else:
-        response = reply.http_response
+        response = getattr(reply, "http_response", reply)
     return response.status_code, response.headers, response.content
 
 

@@ -5,9 +5,10 @@ read again by a later version of this file without asking anybody.
 """
 
 import json
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -35,16 +36,39 @@ class Outcome:
     usage: dict[str, int] = field(default_factory=dict)
 
 
-def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
-    """Return what a response means: a pure function, so that a stored body can be read again."""
-    try:
-        value: Any = json.loads(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
-        value = None
-    if 200 <= status < 300:
-        return _classify_reply(value, headers)
-    error = value.get("error") if isinstance(value, dict) else None
-    return _classify_error(status, error)
+@dataclass(frozen=True)
+class Endpoint:
+    """One thing that can be asked of a server.
+
+    Attributes:
+        kind: tells its calls apart from others in the log.
+        path: where it lies, below the API's address or, `at_root`, beside the API's `/v1`.
+        read: what the JSON object of an answer means.
+        at_root: see `path`.
+        names_model: whether an answer says which model gave it.
+        missing: what to tell the user of a server that has no such path, None for the usual words.
+    """
+
+    kind: str
+    path: str
+    read: Callable[[Mapping[str, Any]], Outcome]
+    at_root: bool = False
+    names_model: bool = True
+    missing: str | None = None
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Return what a response means: a pure function, so that a stored one can be read again."""
+        try:
+            value: Any = json.loads(body.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            value = None
+        if 200 <= status < 300:
+            return _classify_reply(value, headers, self.read)
+        error = value.get("error") if isinstance(value, dict) else None
+        outcome = _classify_error(status, error)
+        if self.missing is not None and outcome.kind in ("not_found", "unexpected"):
+            return replace(outcome, detail=f"HTTP {status}: {self.missing}")
+        return outcome
 
 
 def _classify_error(status: int, error: object) -> Outcome:
@@ -73,7 +97,9 @@ def _classify_error(status: int, error: object) -> Outcome:
     return Outcome("stop", "unexpected", message)
 
 
-def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
+def _classify_reply(
+    value: object, headers: Mapping[str, str], read: Callable[[Mapping[str, Any]], Outcome]
+) -> Outcome:
     if not isinstance(value, dict):
         kind = {name.lower(): text for name, text in headers.items()}.get("content-type", "")
         if "html" in kind:
@@ -81,6 +107,11 @@ def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
         return Outcome("retry", "malformed", "the reply is not a JSON object")
     if value.get("error"):
         return _classify_embedded(value["error"])
+    return read(value)
+
+
+def read_chat(value: Mapping[str, Any]) -> Outcome:
+    """Return what a reply of the chat protocol means."""
     choices = value.get("choices")
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], dict):
         return Outcome("retry", "malformed", "the reply does not hold exactly one choice")
@@ -93,18 +124,35 @@ def _classify_reply(value: object, headers: Mapping[str, str]) -> Outcome:
         return Outcome("retry", "malformed", "the reply's content is not text")
     if finish not in ("stop", "length", "content_filter"):
         return Outcome("retry", "malformed", one_line(f"unknown finish_reason {finish!r}"))
-    usage = _usage(value.get("usage"))
+    usage = usage_of(value)
     reason: FinishReason = "refusal" if refusal else finish
     completion = Completion(
         text=_valid(content or ""),
         finish_reason=reason,
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
+        logprob=_logprob(choice.get("logprobs"), usage.get("completion_tokens")),
         detail=one_line(refusal) if refusal else None,
     )
-    model = value.get("model")
-    model = _valid(model) if isinstance(model, str) else None
-    return Outcome("store", reason, "", completion, model, usage)
+    return Outcome("store", reason, "", completion, model_of(value), usage)
+
+
+def _logprob(logprobs: object, tokens: int | None) -> float | None:
+    """Return the sum over a reply's tokens, None where not every token's log-prob is there."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list) or len(content) != tokens:
+        return None
+    return total(entry.get("logprob") if isinstance(entry, dict) else None for entry in content)
+
+
+def total(logprobs: Iterable[object]) -> float | None:
+    """Return the sum, None where one is no log-prob: servers write -9999 where they cannot tell."""
+    found = 0.0
+    for value in logprobs:
+        if not isinstance(value, float | int) or not -9999 < value < math.inf:
+            return None
+        found += value
+    return found
 
 
 def _classify_embedded(error: object) -> Outcome:
@@ -128,11 +176,26 @@ def _valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _usage(usage: object) -> dict[str, int]:
+def model_of(value: Mapping[str, Any]) -> str | None:
+    """Return the model that an answer says it is from."""
+    model = value.get("model")
+    return _valid(model) if isinstance(model, str) else None
+
+
+def usage_of(value: Mapping[str, Any]) -> dict[str, int]:
     """Return the token counts that make sense; the rest can be read from the stored body."""
+    usage = value.get("usage")
     names = ("prompt_tokens", "completion_tokens", "total_tokens")
     counts = {name: usage.get(name) for name in names} if isinstance(usage, dict) else {}
     return {name: n for name, n in counts.items() if type(n) is int and n >= 0}
+
+
+CHAT = Endpoint("chat.completions", "/chat/completions", read_chat)
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> Outcome:
+    """Return what a response to a chat call means."""
+    return CHAT.classify(status, headers, body)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:

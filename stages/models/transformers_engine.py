@@ -23,6 +23,7 @@ from stages.errors import UserError
 from stages.models import ragged
 from stages.models.card import LocalCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.precision import best_dtype
 from stages.models.sampler import Sampler
 from stages.models.template import apply_template, load_tokenizer
 from stages.progress import bar
@@ -90,7 +91,7 @@ class TransformersModel:
     def __init__(self, card: LocalCard, folder: Path) -> None:
         self._card = card
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._dtype = _best_dtype(self._device)
+        self._dtype = best_dtype(self._device)
         self._tokenizer = load_tokenizer(folder)
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(
@@ -273,12 +274,3 @@ def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
         chunk.append(index)
     if chunk:
         yield chunk
-
-
-def _best_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware computes in it, else what is next best."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    abilities = torch.cpu.get_capabilities()
-    fast = abilities.get("avx512_bf16") or abilities.get("amx_bf16") or abilities.get("bf16")
-    return torch.bfloat16 if fast else torch.float32

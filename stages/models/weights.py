@@ -42,13 +42,19 @@ def make_folder(slug: str, spec: ModelSpec, folder: Path) -> None:
     card: ModelCard
     match spec:
         case LocalSpec(source=HubSource() as source):
-            card = LocalCard(name=source.repo, revision=_from_hub(slug, source, folder))
+            revision = _from_hub(slug, source, folder)
+            card = LocalCard(engine=spec.engine, name=source.repo, revision=revision)
         case LocalSpec(source=GgufSource() as source):
             _from_gguf(source, folder)
-            card = LocalCard(name=Path(source.file).stem, revision=f"sha256:{source.sha256}")
+            card = LocalCard(
+                engine=spec.engine,
+                name=Path(source.file).stem,
+                revision=f"sha256:{source.sha256}",
+            )
         case LocalSpec(source=TinySource() as source):
             _make_tiny(source, folder)
-            card = LocalCard(name=f"tiny-qwen2-{source.seed}", revision="random")
+            name = f"tiny-qwen2-{source.seed}"
+            card = LocalCard(engine=spec.engine, name=name, revision="random")
         case ServedSpec():
             card = ServedCard(**spec.model_dump())
         case FileSpec():
