@@ -2,7 +2,9 @@ r"""Answer: the teacher answers the items by itself (paper, section 5.1.2, Teach
 
     python -m stages.answer --params params.yaml --teacher gpt4o_mini --model models/gpt4o_mini \
         --items data/tasks/bbh/test.jsonl --template prompts/respond/task.jinja \
-        --out data/answer/bbh/gpt4o_mini.jsonl --facts data/facts/answer/bbh/gpt4o_mini.json
+        --out data/answer/bbh/gpt4o_mini.jsonl \
+        --calls data/calls/answer/bbh/gpt4o_mini.jsonl \
+        --facts data/facts/answer/bbh/gpt4o_mini.json
 
 "in which the teacher first answers the prompt, and then uses this answer to inform their feedback".
 The teacher does not see the ground truth.
@@ -10,7 +12,7 @@ The teacher does not see the ground truth.
 
 import argparse
 
-from stages.answering import add_arguments, answer_items, ask
+from stages.answering import add_arguments, answer_items, ask, read_items
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
@@ -39,7 +41,7 @@ def _role(args: argparse.Namespace) -> Role:
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the teacher is shown, item by item."""
-    return ask(args, _role(args), _cell(args), SEED)
+    return ask(args, read_items(args), _role(args), _cell(args), SEED)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ What `respond` (the student, sampled, by seed) and `answer` (the teacher by itse
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages.conversation import opening
@@ -23,10 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
     parser.add_argument("--template", type=Path, required=True, help="task prompt (Jinja)")
     parser.add_argument("--out", type=Path, required=True, help="Trajectories to write (JSONL)")
+    parser.add_argument("--calls", type=Path, required=True, help="raw answers to write (JSONL)")
     parser.add_argument("--facts", type=Path, required=True, help="run facts to write (JSON)")
 
 
-def ask(args: argparse.Namespace, role: Role, cell: str, seed: int) -> list[Conversation]:
+def read_items(args: argparse.Namespace) -> list[Item]:
+    """Return the items of the cell."""
+    return read_jsonl(args.items, Item, "id")
+
+
+def ask(
+    args: argparse.Namespace, items: Sequence[Item], role: Role, cell: str, seed: int
+) -> list[Conversation]:
     """Return the task prompt of each item as a conversation of the cell named `cell`."""
     template = Prompt(args.template)
     step = cell.split("/")[0]
@@ -39,16 +48,16 @@ def ask(args: argparse.Namespace, role: Role, cell: str, seed: int) -> list[Conv
             ),
             seed=derive(step, seed, item.id),
         )
-        for item in read_jsonl(args.items, Item, "id")
+        for item in items
     ]
 
 
 def answer_items(args: argparse.Namespace, role: Role, cell: str, slug: str, seed: int) -> None:
     """Answer every item of the cell and write the trajectories."""
-    conversations = ask(args, role, cell, seed)
+    items = read_items(args)
+    conversations = ask(args, items, role, cell, seed)
     run = Run(cell, lambda: open_model(args.model))
     replies = run.generate(conversations, role.sampling)
-    items = read_jsonl(args.items, Item)
     write_jsonl(
         args.out,
         (
@@ -64,4 +73,5 @@ def answer_items(args: argparse.Namespace, role: Role, cell: str, slug: str, see
             for item, conversation, reply in zip(items, conversations, replies, strict=True)
         ),
     )
+    run.write_answers(args.calls)
     run.write_facts(args.facts)

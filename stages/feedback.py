@@ -5,6 +5,7 @@ r"""Feedback: the teacher's feedback f ~ phi(tau_i) on each student trajectory (
         --trajectories data/respond/bbh/qwen2_7b-0.jsonl \
         --template prompts/feedback/unconstrained.jinja \
         --out data/feedback/bbh/unconstrained-qwen2_7b-0.jsonl \
+        --calls data/calls/feedback/bbh/unconstrained-qwen2_7b-0.jsonl \
         --facts data/facts/feedback/bbh/unconstrained-qwen2_7b-0.json
 
 The conditions are those of section 5.1.2. `--answers` gives the teacher's own answers to a
@@ -13,7 +14,7 @@ feedback itself (Lazy: "the feedback just consists in directly being told the co
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stages.cli import make_parser, run
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", help="slug under `teachers`")
     parser.add_argument("--model", type=Path, help="model folder of the teacher")
     parser.add_argument("--answers", type=Path, help="the teacher's own Trajectories (JSONL)")
+    parser.add_argument("--calls", type=Path, help="raw answers to write (JSONL)")
     parser.add_argument("--facts", type=Path, help="run facts to write (JSON)")
     return parser
 
@@ -118,14 +120,19 @@ def _cell(args: argparse.Namespace) -> str:
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the teacher is shown, for each trajectory that there is something to say on."""
-    system = _teacher(args).system
+    return _ask(args, _teacher(args), prompts(args))
+
+
+def _ask(
+    args: argparse.Namespace, teacher: Role, shown: Sequence[tuple[Trajectory, str | None]]
+) -> list[Conversation]:
     return [
         Conversation(
             id=f"{_cell(args)}/{trajectory.item}",
-            messages=opening(system, text),
+            messages=opening(teacher.system, text),
             seed=derive("feedback", args.condition, args.seed, trajectory.item),
         )
-        for trajectory, text in prompts(args)
+        for trajectory, text in shown
         if text is not None
     ]
 
@@ -174,12 +181,13 @@ def main(args: argparse.Namespace) -> None:
     if args.teacher is None:
         write_jsonl(args.out, (_record(args, tau, text) for tau, text in shown))
         return
-    for flag in ("model", "facts"):
+    for flag in ("model", "calls", "facts"):
         if getattr(args, flag) is None:
             raise UserError(f"--teacher needs --{flag}")
-    asked = conversations(args)
+    teacher = _teacher(args)
+    asked = _ask(args, teacher, shown)
     cell = Run(_cell(args), lambda: open_model(args.model))
-    replies = cell.generate(asked, _teacher(args).sampling)
+    replies = cell.generate(asked, teacher.sampling)
     exchanges = iter(
         Exchange(messages=conversation.messages, reply=reply)
         for conversation, reply in zip(asked, replies, strict=True)
@@ -192,6 +200,7 @@ def main(args: argparse.Namespace) -> None:
             exchange = next(exchanges)
             records.append(_record(args, tau, exchange.reply.text.strip(), exchange))
     write_jsonl(args.out, records)
+    cell.write_answers(args.calls)
     cell.write_facts(args.facts)
 
 

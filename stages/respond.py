@@ -3,6 +3,7 @@ r"""Respond: the student's trajectory on each item, tau_i ~ pi(. given i) (paper
     python -m stages.respond --params params.yaml --student qwen2_7b --seed 0 \
         --model models/qwen2_7b --items data/tasks/bbh/test.jsonl \
         --template prompts/respond/task.jinja --out data/respond/bbh/qwen2_7b-0.jsonl \
+        --calls data/calls/respond/bbh/qwen2_7b-0.jsonl \
         --facts data/facts/respond/bbh/qwen2_7b-0.json
 
 These trajectories are the Baseline rows of Table 3.
@@ -10,7 +11,7 @@ These trajectories are the Baseline rows of Table 3.
 
 import argparse
 
-from stages.answering import add_arguments, answer_items, ask
+from stages.answering import add_arguments, answer_items, ask, read_items
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
@@ -38,7 +39,7 @@ def _role(args: argparse.Namespace) -> Role:
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the student is shown, item by item."""
-    return ask(args, _role(args), _cell(args), args.seed)
+    return ask(args, read_items(args), _role(args), _cell(args), args.seed)
 
 
 def main(args: argparse.Namespace) -> None:

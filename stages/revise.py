@@ -5,6 +5,7 @@ r"""Revise: the feedback-conditioned trajectory tau_f (paper, section 2).
         --feedback data/feedback/bbh/unconstrained-qwen2_7b-0.jsonl \
         --template prompts/revise/retry.jinja \
         --out data/revise/bbh/unconstrained-qwen2_7b-0.jsonl \
+        --calls data/calls/revise/bbh/unconstrained-qwen2_7b-0.jsonl \
         --facts data/facts/revise/bbh/unconstrained-qwen2_7b-0.json
 
 tau_f ~ pi(. given COMBINE(i, tau_i, f)); COMBINE gives "the prompt, original answer, and feedback
@@ -13,6 +14,7 @@ Where a feedback failed or was refused, the original answer stands.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages.cli import make_parser, run
@@ -42,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--feedback", type=Path, required=True, help="f on each tau_i (JSONL)")
     parser.add_argument("--template", type=Path, required=True, help="student retry prompt (Jinja)")
     parser.add_argument("--out", type=Path, required=True, help="tau_f to write (JSONL)")
+    parser.add_argument("--calls", type=Path, required=True, help="raw answers to write (JSONL)")
     parser.add_argument("--facts", type=Path, required=True, help="run facts to write (JSON)")
     return parser
 
@@ -62,6 +65,12 @@ def _cell(args: argparse.Namespace) -> str:
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the student is shown where there is feedback, trajectory by trajectory."""
+    return _ask(args, _pairs(args))
+
+
+def _ask(
+    args: argparse.Namespace, pairs: Sequence[tuple[Trajectory, Feedback]]
+) -> list[Conversation]:
     template = Prompt(args.template)
     return [
         Conversation(
@@ -69,7 +78,7 @@ def conversations(args: argparse.Namespace) -> list[Conversation]:
             messages=combine(tau.exchanges, template.render(feedback=neutralise(feedback.text))),
             seed=derive("revise", args.condition, args.seed, tau.item),
         )
-        for tau, feedback in _pairs(args)
+        for tau, feedback in pairs
         if feedback.text is not None
     ]
 
@@ -77,14 +86,15 @@ def conversations(args: argparse.Namespace) -> list[Conversation]:
 def main(args: argparse.Namespace) -> None:
     """Write the feedback-conditioned trajectory of every item."""
     role = Params(args.params, PARAMS, student=args.student).get("students.{student}", Role)
-    asked = conversations(args)
+    pairs = _pairs(args)
+    asked = _ask(args, pairs)
     cell = Run(_cell(args), lambda: open_model(args.model))
     exchanges = iter(
         Exchange(messages=conversation.messages, reply=reply)
         for conversation, reply in zip(asked, cell.generate(asked, role.sampling), strict=True)
     )
     revised = []
-    for tau, feedback in _pairs(args):
+    for tau, feedback in pairs:
         if feedback.text is None:
             update = {"condition": args.condition, "kept_original": feedback.status}
         else:
@@ -95,6 +105,7 @@ def main(args: argparse.Namespace) -> None:
             }
         revised.append(tau.model_copy(update=update))
     write_jsonl(args.out, revised)
+    cell.write_answers(args.calls)
     cell.write_facts(args.facts)
 
 

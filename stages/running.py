@@ -8,7 +8,7 @@ from pathlib import Path
 from stages.errors import UserError
 from stages.files import write_json
 from stages.models.chat import ChatModel, Conversation, Sampling
-from stages.records import Completion
+from stages.records import Completion, Record, write_jsonl
 
 # A cell with a larger share of errored items is no result: what is missing may not be random.
 MOST_ERRORED = 0.02
@@ -22,6 +22,7 @@ class Run:
         self._cell = cell
         self._open = model
         self._facts: dict[str, object] = {"cell": cell}
+        self._answers: list[Record] = []
 
     def generate(
         self, conversations: Sequence[Conversation], sampling: Sampling
@@ -43,6 +44,7 @@ class Run:
                 f"{MOST_ERRORED:.0%}; the first: {errors[0].detail}; what succeeded is kept in the "
                 "call log, so a new run asks only for the rest"
             )
+        self._answers = model.answers(conversations, sampling)
         self._facts |= {
             "model": model.facts(),
             "requests": len(replies),
@@ -53,6 +55,10 @@ class Run:
             "seconds_to_answer": round(ended - opened, 3),
         }
         return replies
+
+    def write_answers(self, path: Path) -> None:
+        """Write the server's raw answers, from which a run can be replayed without it."""
+        write_jsonl(path, self._answers)
 
     def write_facts(self, path: Path) -> None:
         """Write the facts: times vary from run to run, so only the report may read this file."""

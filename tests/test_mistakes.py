@@ -39,9 +39,8 @@ CHECK = f"check --params params.yaml --prompts {PROMPTS}"
 FETCH = "fetch --params params.yaml --model scripted --out out"
 DOWNLOAD = "download --params params.yaml --suite bbh --out out"
 PREPARE = "prepare --params params.yaml --suite bbh --raw raw --train out.train --test out"
-ANSWERING = (
-    f"--items items.jsonl --template {PROMPTS}/respond/task.jinja --out out --facts out.json"
-)
+ENDS = "--out out --calls out.calls --facts out.json"
+ANSWERING = f"--items items.jsonl --template {PROMPTS}/respond/task.jinja {ENDS}"
 RESPOND = f"respond --params params.yaml --student tiny --seed 0 --model model {ANSWERING}"
 ANSWER = f"answer --params params.yaml --teacher scripted --model model {ANSWERING}"
 FEEDBACK = (
@@ -49,11 +48,14 @@ FEEDBACK = (
     "--trajectories tiny-0.jsonl --template feedback.jinja --out out"
 )
 TOLD = FEEDBACK.format("lazy")
-ASKED = FEEDBACK.format("unconstrained") + " --teacher scripted --model model --facts out.json"
+ASKED = (
+    FEEDBACK.format("unconstrained")
+    + " --teacher scripted --model model --calls out.calls --facts out.json"
+)
 REVISE = (
     "revise --params params.yaml --condition lazy --student tiny --seed 0 --model model "
     "--trajectories tiny-0.jsonl --feedback feedback.jsonl "
-    f"--template {PROMPTS}/revise/retry.jinja --out out --facts out.json"
+    f"--template {PROMPTS}/revise/retry.jinja {ENDS}"
 )
 SCORE = (
     f"score --params params.yaml --step respond --items items.jsonl --rules {RULES} "

@@ -17,6 +17,8 @@ from scripted_teacher import ScriptedTeacher
 
 pytestmark = pytest.mark.slow
 
+KEY = "sk-not-a-real-key-for-tests-only"
+
 
 @pytest.mark.timeout(1800)
 def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
@@ -24,7 +26,7 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         clone = Clone(
             tmp_path / "clone",
             OPENAI_BASE_URL=teacher.url,
-            OPENAI_API_KEY="not-a-real-key-for-tests-only",
+            OPENAI_API_KEY=KEY,
             DATA_MIRROR=str(mirror.resolve()),
         )
         params = clone.root / "params.yaml"
@@ -45,6 +47,11 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         assert len(teacher.requests) <= asked
         assert {request.body["model"] for request in teacher.requests} == {"gpt-4o-mini-2024-07-18"}
         assert all("top_k" not in request.body for request in teacher.requests)
+        assert {request.authorization for request in teacher.requests} == {f"Bearer {KEY}"}
+    # The key is in no record, no log, no file of DVC or git.
+    holders = [path for path in clone.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(holders) > 500
+    assert not [path for path in holders if KEY.encode() in path.read_bytes()]
     with (clone.root / "reports" / "tables" / "table3.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["items"] == "all"]
     assert len(rows) == 3 * 6

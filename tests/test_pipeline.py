@@ -27,7 +27,7 @@ from stages.params import Params
 from stages.pipeline import cell_arguments
 
 SCALES = ["laptop", "paper", "open", "tiny"]
-OUTPUT_FLAGS = {"--out", "--facts", "--train", "--test", "--metrics"}
+OUTPUT_FLAGS = {"--out", "--calls", "--facts", "--train", "--test", "--metrics"}
 
 
 def load(root: Path) -> list[PipelineStage]:

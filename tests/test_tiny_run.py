@@ -139,6 +139,26 @@ def test_a_full_log_needs_no_server(clone: Clone, teacher: ScriptedTeacher) -> N
     assert digests(clone.root) == before
 
 
+def test_the_tracked_answers_replay_without_the_server(
+    clone: Clone, teacher: ScriptedTeacher
+) -> None:
+    """What `dvc pull` brings is enough: a new log out of data/calls makes no request."""
+    before, requests = digests(clone.root), len(teacher.requests)
+    calls = clone.root / "data" / "calls"
+    lines = {
+        path.relative_to(calls).parts[0]: len(path.read_text().splitlines())
+        for path in calls.rglob("*.jsonl")
+    }
+    # The student runs here; only the teacher is behind a server.
+    assert lines == {"respond": 0, "answer": ITEMS, "feedback": ITEMS, "revise": 0}
+    log = str(clone.root / ".git" / "third.jsonl")
+    clone.run("python", "-m", "stages.calls", "import", "data/calls", "--log", log)
+    cells = ["answer", *(cell for cell in sorted(OWN) if cell.startswith("feedback"))]
+    assert set(clone.repro("--force", "--no-run-cache", *cells, CALL_LOG=log)) > set(cells[1:])
+    assert len(teacher.requests) == requests
+    assert digests(clone.root) == before
+
+
 def test_a_touched_prompt_reruns_its_cells(clone: Clone, teacher: ScriptedTeacher) -> None:
     requests = len(teacher.requests)
     clone.edit("prompts/feedback/unconstrained.jinja", "Give the student feedback", "Comment")

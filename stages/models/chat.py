@@ -7,7 +7,7 @@ from typing import Protocol
 from pydantic import Field
 
 from stages.params import Section
-from stages.records import Completion, Message
+from stages.records import Completion, Message, Record
 
 
 class Sampling(Section):
@@ -68,6 +68,10 @@ class ChatModel(Protocol):
         Raises:
             UserError: this engine cannot score given text.
         """
+        ...
+
+    def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
+        """Return a server's raw answers to these, sorted by key; none for an engine without one."""
         ...
 
     def render(self, conversation: Conversation) -> str:

@@ -66,6 +66,10 @@ class FileModel:
         """Refuse: a file has no probabilities. Raises UserError."""
         raise UserError(f"{self._card.name}: the file engine cannot score given text")
 
+    def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
+        """Return nothing: no server is asked."""
+        return []
+
     def render(self, conversation: Conversation) -> str:
         """Return the messages role by role: what whoever wrote the reply was shown."""
         return by_role(conversation.messages)

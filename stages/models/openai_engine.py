@@ -35,7 +35,7 @@ from stages.models.replies import CHAT, Endpoint, Outcome, retry_after
 from stages.models.served_scores import served_scores
 from stages.models.template import by_role
 from stages.progress import bar
-from stages.records import Completion
+from stages.records import Completion, Record
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -181,6 +181,12 @@ class OpenAIModel:
         _, requests = self._requests(conversations, sampling)
         done = self._known(requests)
         return [call.id for key, call in requests.items() if key not in done]
+
+    def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
+        """Return what the call log holds of these, sorted by key, without how it came."""
+        _, requests = self._requests(conversations, sampling)
+        found = (self._log.result(key) for key in sorted(requests))
+        return [result.for_export() for result in found if result is not None]
 
     def _requests(
         self, conversations: Sequence[Conversation], sampling: Sampling

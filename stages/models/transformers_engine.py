@@ -27,7 +27,7 @@ from stages.models.precision import best_dtype
 from stages.models.sampler import Sampler
 from stages.models.template import apply_template, load_tokenizer
 from stages.progress import bar
-from stages.records import Completion
+from stages.records import Completion, Record
 
 # What runs side by side decides how sums are rounded, so these are no settings. The rows of a block
 # share padding; rows and tokens (prompts and room for replies) bound all blocks under way.
@@ -104,6 +104,10 @@ class TransformersModel:
         ends = self._model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         self._ends = {int(end) for end in [*ends, self._tokenizer.eos_token_id] if end is not None}
+
+    def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
+        """Return nothing: no server is asked."""
+        return []
 
     def render(self, conversation: Conversation) -> str:
         """Return the prompt with the chat template applied, up to where the reply begins."""

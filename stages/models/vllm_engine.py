@@ -20,7 +20,7 @@ from stages.models.card import LocalCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
 from stages.models.precision import best_dtype
 from stages.models.template import apply_template, load_tokenizer
-from stages.records import Completion
+from stages.records import Completion, Record
 
 TENSOR_PARALLEL, GPU_MEMORY = "VLLM_TENSOR_PARALLEL", "VLLM_GPU_MEMORY"
 # vllm reads these when it is imported. In one process it schedules alike every time.
@@ -73,6 +73,10 @@ class VllmModel:
             line = " ".join(str(error).split())[:300]
             raise UserError(f"{folder}: vllm cannot run it: {line}") from None
         self._longest = int(self._engine.model_config.max_model_len)
+
+    def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
+        """Return nothing: no server is asked."""
+        return []
 
     def render(self, conversation: Conversation) -> str:
         """Return the prompt with the chat template applied, up to where the reply begins."""
