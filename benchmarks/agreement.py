@@ -184,7 +184,7 @@ def main() -> None:
     card = read_card(args.model)
     if not isinstance(card, LocalCard):
         sys.exit(f"{args.model}: not a folder with weights")
-    with patch.object(transformers_engine, "_best_dtype", lambda device: torch.float32):
+    with patch.object(transformers_engine, "best_dtype", lambda device: torch.float32):
         reference = transformers_engine.TransformersModel(card, args.model)
     rows: list[Row] = []
 

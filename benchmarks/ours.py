@@ -5,6 +5,7 @@ python benchmarks/ours.py MODEL_FOLDER PROMPTS_JSON REPLIES_JSON
 
 import json
 import sys
+import time
 from pathlib import Path
 from unittest.mock import patch
 
@@ -23,5 +24,7 @@ asked = [
 ]
 # The prompts come rendered, so that all contenders get the same text.
 with patch.object(transformers_engine, "apply_template", lambda _, shown: shown[0].content):
+    started = time.monotonic()
     replies = [reply.text for reply in model.generate(asked, GREEDY)]
-Path(sys.argv[3]).write_text(json.dumps(replies))
+    seconds = time.monotonic() - started
+Path(sys.argv[3]).write_text(json.dumps({"replies": replies, "seconds": seconds}))

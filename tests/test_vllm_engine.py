@@ -60,12 +60,12 @@ def test_a_missing_vllm_is_one_line(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("VLLM_TENSOR_PARALLEL", "0"),
-        ("VLLM_TENSOR_PARALLEL", "two"),
-        ("VLLM_GPU_MEMORY", "0"),
-        ("VLLM_GPU_MEMORY", "1.5"),
-        ("VLLM_GPU_MEMORY", "90%"),
-        ("VLLM_GPU_MEMORY", "."),
+        ("ENGINE_TENSOR_PARALLEL", "0"),
+        ("ENGINE_TENSOR_PARALLEL", "two"),
+        ("ENGINE_GPU_MEMORY", "0"),
+        ("ENGINE_GPU_MEMORY", "1.5"),
+        ("ENGINE_GPU_MEMORY", "90%"),
+        ("ENGINE_GPU_MEMORY", "."),
     ],
 )
 def test_a_bad_setting_is_named(

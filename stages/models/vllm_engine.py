@@ -22,7 +22,7 @@ from stages.models.precision import best_dtype
 from stages.models.template import apply_template, load_tokenizer
 from stages.records import Completion, Record
 
-TENSOR_PARALLEL, GPU_MEMORY = "VLLM_TENSOR_PARALLEL", "VLLM_GPU_MEMORY"
+TENSOR_PARALLEL, GPU_MEMORY = "ENGINE_TENSOR_PARALLEL", "ENGINE_GPU_MEMORY"
 # vllm reads these when it is imported. In one process it schedules alike every time.
 _SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -34,7 +34,7 @@ _SETTINGS = {
 class VllmModel:
     """A chat model run by vllm in this process.
 
-    Environment: `VLLM_TENSOR_PARALLEL`, how many GPUs share the weights (1), and `VLLM_GPU_MEMORY`,
+    Environment: `ENGINE_TENSOR_PARALLEL`, how many GPUs share the weights (1), and `ENGINE_GPU_MEMORY`,
     which share of a GPU's memory is taken (0.9; on a CPU 0.3 of the machine's).
 
     Raises:
