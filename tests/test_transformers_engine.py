@@ -185,6 +185,28 @@ def test_score_equals_a_plain_forward_pass(model: TransformersModel, folder: Pat
         assert score.logprob == pytest.approx(float(logprobs.sum()), abs=1e-3)
 
 
+def test_scores_of_replies_to_one_prompt_share_its_reading(
+    model: TransformersModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [asked] = conversations(1)
+    replies = ["yes", "no, not at all", "yes", "so it goes"]
+    alone = [model.score([asked], [reply])[0] for reply in replies]
+    read = []
+    plain = TransformersModel._forward
+    monkeypatch.setattr(
+        TransformersModel,
+        "_forward",
+        lambda self, tokens, *rest: read.append(len(tokens)) or plain(self, tokens, *rest),
+    )
+    together = model.score([asked] * len(replies), replies)
+    assert [score.tokens for score in together] == [score.tokens for score in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+    prompt = len(model._encode(model.render(asked)))
+    # The prompt but for its last token is read once.
+    assert read == [prompt - 1 + len(replies) + sum(score.tokens for score in alone)]
+
+
 def test_no_conversations_no_replies(model: TransformersModel) -> None:
     assert model.generate([], SAMPLED) == []
     assert model.score([], []) == []

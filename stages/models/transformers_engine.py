@@ -187,13 +187,11 @@ class TransformersModel:
             rows.append(len(prompts) - 1)
         lengths = [len(prompt) for prompt in prompts]
         block = ragged.Block(lengths, rows, sampling.max_new_tokens, self._like)
-        # At least the last token of each prompt is its own: its logits are needed.
-        shared = len(os.path.commonprefix([prompt[:-1] for prompt in prompts]))
+        shared = _shared(prompts)
         rests = [length - shared for length in lengths]
         logits = self._forward(
-            prompts[0][:shared] + [token for prompt in prompts for token in prompt[shared:]],
-            [*range(shared), *(place for length in lengths for place in range(shared, length))],
-            [end - 1 for end in accumulate(rests, initial=shared)][1:],
+            *_pack(prompts, shared),
+            [shared + stop - 1 for stop in accumulate(rests)],
             ragged.Sequences(shared, rests, block),
         )
         seeds, shown = [reply.seed for reply in replies], [reply.prompt for reply in replies]
@@ -243,19 +241,18 @@ class TransformersModel:
         scores: list[ReplyScore] = []
         with bar(len(prompts), f"{self._card.name} scores", "reply") as progress:
             for chunk in _chunks([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)]):
-                lengths = [len(prompts[i]) + len(targets[i]) for i in chunk]
-                starts = [0, *accumulate(lengths)]
+                sequences = [prompts[i] + targets[i] for i in chunk]
+                shared = _shared([prompts[i] for i in chunk])
+                rests = [len(sequence) - shared for sequence in sequences]
+                stops = [shared + stop for stop in accumulate(rests)]
                 # A token's probability stands in the logits of the one before.
                 keep = [
                     place - 1
-                    for i, start, stop in zip(chunk, starts, starts[1:], strict=False)
-                    for place in range(start + len(prompts[i]), stop)
+                    for i, stop in zip(chunk, stops, strict=True)
+                    for place in range(stop - len(targets[i]), stop)
                 ]
                 logits = self._forward(
-                    [token for i in chunk for token in prompts[i] + targets[i]],
-                    [position for length in lengths for position in range(length)],
-                    keep,
-                    ragged.Sequences(0, lengths),
+                    *_pack(sequences, shared), keep, ragged.Sequences(shared, rests)
                 )
                 wanted = torch.tensor([token for i in chunk for token in targets[i]])
                 chosen = logits.gather(1, wanted.to(self._device)[:, None])[:, 0]
@@ -266,6 +263,21 @@ class TransformersModel:
                 ]
                 progress.update(len(chunk))
         return scores
+
+
+def _shared(prompts: Sequence[list[int]]) -> int:
+    """Return how many tokens all prompts begin with, short of the last one of each.
+
+    The logits of that one are needed, so it is read for each.
+    """
+    return len(os.path.commonprefix([prompt[:-1] for prompt in prompts]))
+
+
+def _pack(sequences: Sequence[list[int]], shared: int) -> tuple[list[int], list[int]]:
+    """Return tokens and their positions: what is shared once, then each sequence's rest."""
+    tokens = sequences[0][:shared] + [token for s in sequences for token in s[shared:]]
+    places = [*range(shared), *(place for s in sequences for place in range(shared, len(s)))]
+    return tokens, places
 
 
 def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
