@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_run import CARD, GREEDY, KEY, QUICK, ROOT, wait_for
 from scripted_teacher import Asked, Fault, Faults, ScriptedTeacher, at, scripted_reply
 
 from stages.errors import UserError
@@ -28,22 +29,6 @@ from stages.models.chat import ChatModel, Conversation, Sampling
 from stages.models.openai_engine import OpenAIModel, Policy
 from stages.models.replies import classify, retry_after
 from stages.records import Completion, Message
-
-ROOT = Path(__file__).parents[1]
-KEY = "sk-test-0123456789abcdef"
-CARD = ServedCard(
-    name="teacher-1",
-    base_url="http://127.0.0.1:9/v1",
-    env="TEACHER",
-    needs_key=True,
-    accept="teacher-1",
-    token_limit="max_tokens",
-    extra_sampling=False,
-)
-GREEDY = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=50)
-QUICK = Policy(
-    deadline=5, retries=3, first_wait=0.01, longest_wait=0.05, longest_pause=2, breaker=4
-)
 
 Make = Callable[..., OpenAIModel]
 
@@ -682,13 +667,6 @@ def start(teacher: ScriptedTeacher, log: Path) -> "subprocess.Popen[str]":
     }
     command, pipe = [sys.executable, "-c", RUN, str(log)], subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=env, stdout=pipe, stderr=pipe, text=True)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.005)
 
 
 def test_kill_9_loses_nothing_and_pays_twice_only_for_what_was_under_way(log: Path) -> None:

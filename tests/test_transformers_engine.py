@@ -7,6 +7,7 @@ here), real weights.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,20 @@ def model(folder: Path) -> TransformersModel:
         return TransformersModel(card, folder)
 
 
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many tokens each forward pass reads, from now on."""
+    lengths: list[int] = []
+    plain = TransformersModel._forward
+
+    def forward(self: TransformersModel, tokens: list[int], *rest: Any) -> torch.Tensor:
+        lengths.append(len(tokens))
+        return plain(self, tokens, *rest)
+
+    monkeypatch.setattr(TransformersModel, "_forward", forward)
+    return lengths
+
+
 def conversations(count: int) -> list[Conversation]:
     return [
         Conversation(str(n), (Message(role="user", content=f"Count to {n}. " * (n % 7 + 1)),), n)
@@ -97,19 +112,11 @@ def test_a_reply_does_not_depend_on_the_others(
     assert alike(model.generate(asked, SAMPLED)) == alike(together)
 
 
-def test_samples_of_one_prompt_share_its_prefill(
-    model: TransformersModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_samples_of_one_prompt_share_its_prefill(model: TransformersModel, read: list[int]) -> None:
     [first, second] = conversations(2)
     asked = [Conversation(str(n), (first, second)[n % 2].messages, n) for n in range(12)]
     alone = [model.generate([conversation], SAMPLED)[0] for conversation in asked]
-    read = []
-    plain = TransformersModel._forward
-    monkeypatch.setattr(
-        TransformersModel,
-        "_forward",
-        lambda self, tokens, *rest: read.append(len(tokens)) or plain(self, tokens, *rest),
-    )
+    read.clear()
     assert alike(model.generate(asked, SAMPLED)) == alike(alone)
     assert len({reply.text for reply in alone}) > 2
     # Blocks of eight: six samples of the first prompt and two of the second, then the other four.
@@ -186,18 +193,12 @@ def test_score_equals_a_plain_forward_pass(model: TransformersModel, folder: Pat
 
 
 def test_scores_of_replies_to_one_prompt_share_its_reading(
-    model: TransformersModel, monkeypatch: pytest.MonkeyPatch
+    model: TransformersModel, read: list[int]
 ) -> None:
     [asked] = conversations(1)
     replies = ["yes", "no, not at all", "yes", "so it goes"]
     alone = [model.score([asked], [reply])[0] for reply in replies]
-    read = []
-    plain = TransformersModel._forward
-    monkeypatch.setattr(
-        TransformersModel,
-        "_forward",
-        lambda self, tokens, *rest: read.append(len(tokens)) or plain(self, tokens, *rest),
-    )
+    read.clear()
     together = model.score([asked] * len(replies), replies)
     assert [score.tokens for score in together] == [score.tokens for score in alone]
     for one, other in zip(together, alone, strict=True):
