@@ -275,7 +275,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_POST()
 
     def do_POST(self) -> None:
-        raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        length = int(self.headers.get("content-length", 0))
+        raw = self.rfile.read(length)
+        if len(raw) < length:
+            # The client was killed while it sent: nobody was asked.
+            self.close_connection = True
+            return
         teacher = self.server.teacher
         # What comes as a form is a file.
         form = "form-data" in self.headers.get("content-type", "")
