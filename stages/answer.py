@@ -13,6 +13,7 @@ The teacher does not see the ground truth.
 import argparse
 
 from stages.answering import add_arguments, answer_items, ask, read_items
+from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser("stages.answer", __doc__)
     parser.add_argument("--teacher", required=True, help="slug under `teachers`")
     add_arguments(parser)
+    add_asking(parser, "Trajectories to write (JSONL)")
     return parser
 
 

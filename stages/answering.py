@@ -1,6 +1,7 @@
 """Answering items without feedback: tau_i ~ pi(. given i), by the student or by the teacher.
 
-What `respond` (the student, sampled, by seed) and `answer` (the teacher by itself) share.
+What `respond` (the student, sampled, by seed), `answer` (the teacher by itself) and `sample` (the
+candidates of best-of-k) share.
 """
 
 import argparse
@@ -11,21 +12,15 @@ from stages.conversation import opening
 from stages.models.chat import Conversation
 from stages.models.open import open_model
 from stages.prompts import Prompt
-from stages.records import Exchange, Item, Trajectory, read_jsonl, write_jsonl
+from stages.records import Item, Trajectory, read_jsonl, write_jsonl
 from stages.roles import Role
 from stages.running import Run
 from stages.seeds import derive
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that both stages have."""
-    parser.add_argument("--params", type=Path, required=True, help="params file")
-    parser.add_argument("--model", type=Path, required=True, help="model folder")
-    parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
-    parser.add_argument("--template", type=Path, required=True, help="task prompt (Jinja)")
-    parser.add_argument("--out", type=Path, required=True, help="Trajectories to write (JSONL)")
-    parser.add_argument("--calls", type=Path, required=True, help="raw answers to write (JSONL)")
-    parser.add_argument("--facts", type=Path, required=True, help="run facts to write (JSON)")
+def add_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add the flag that says what is answered."""
+    parser.add_argument("--items", type=Path, required=required, help="Items (JSONL)")
 
 
 def read_items(args: argparse.Namespace) -> list[Item]:
@@ -34,7 +29,7 @@ def read_items(args: argparse.Namespace) -> list[Item]:
 
 
 def ask(
-    args: argparse.Namespace, items: Sequence[Item], role: Role, cell: str, seed: int
+    args: argparse.Namespace, items: Sequence[Item], role: Role, cell: str, *seed: object
 ) -> list[Conversation]:
     """Return the task prompt of each item as a conversation of the cell named `cell`."""
     template = Prompt(args.template)
@@ -46,18 +41,25 @@ def ask(
                 role.system,
                 template.render(question=item.question, answer_format=item.answer_format),
             ),
-            seed=derive(step, seed, item.id),
+            seed=derive(step, *seed, item.id),
         )
         for item in items
     ]
 
 
-def answer_items(args: argparse.Namespace, role: Role, cell: str, slug: str, seed: int) -> None:
+def answer_items(
+    args: argparse.Namespace,
+    role: Role,
+    cell: str,
+    slug: str,
+    seed: int,
+    draw: int | None = None,
+) -> None:
     """Answer every item of the cell and write the trajectories."""
     items = read_items(args)
-    conversations = ask(args, items, role, cell, seed)
+    parts = (seed,) if draw is None else (seed, draw)
     run = Run(cell, lambda: open_model(args.model))
-    replies = run.generate(conversations, role.sampling)
+    exchanges = run.exchanges(ask(args, items, role, cell, *parts), role.sampling)
     write_jsonl(
         args.out,
         (
@@ -68,9 +70,10 @@ def answer_items(args: argparse.Namespace, role: Role, cell: str, slug: str, see
                 split=item.split,
                 model=slug,
                 seed=seed,
-                exchanges=(Exchange(messages=conversation.messages, reply=reply),),
+                exchanges=(exchange,),
+                draw=draw,
             )
-            for item, conversation, reply in zip(items, conversations, replies, strict=True)
+            for item, exchange in zip(items, exchanges, strict=True)
         ),
     )
     run.write_answers(args.calls)

@@ -14,17 +14,22 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.choices import MOST_CANDIDATES, Selector
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.cost import Lengths
 from stages.errors import UserError
 from stages.grid import Grid, Slug
-from stages.models.config import HubSource, LocalSpec, ModelSpec
+from stages.models.config import FileSpec, HubSource, LocalSpec, ModelSpec, ServedSpec
 from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role
 from stages.tasks.config import Suite
+from stages.verdicts import Verdict
+
+BY_LOGITS = "student_logits"
+SELECTORS = (BY_LOGITS, "student_choice", "teacher_choice")
 
 
 class Whole(Section):
@@ -36,6 +41,8 @@ class Whole(Section):
     teachers: dict[Slug, Role] = Field(min_length=1)
     suites: dict[Slug, Suite] = Field(min_length=1)
     conditions: dict[Slug, Condition] = Field(min_length=1)
+    verdicts: dict[Slug, Verdict] = Field(min_length=1)
+    selectors: dict[Slug, Selector]
     grid: Grid
     report: ReportSection
     lengths: Lengths
@@ -64,25 +71,69 @@ def check_whole(path: Path, prompts: Path) -> Whole:
                 raise UserError(f"{path}: {role}.{slug}: no such key under models")
     if whole.grid.teacher not in whole.teachers:
         raise UserError(f"{path}: grid.teacher: {whole.grid.teacher} is not under teachers")
-    declared, placed = set(whole.conditions), set(whole.grid.conditions)
-    for slug in sorted(placed - declared):
-        raise UserError(f"{path}: grid: unknown condition {slug}")
-    for slug in sorted(declared - placed):
-        raise UserError(f"{path}: conditions.{slug}: not in grid.asked, compared or told")
-    for slug in sorted(declared):
-        template = prompts / "feedback" / f"{slug}.jinja"
-        if not template.is_file():
-            raise UserError(f"{path}: conditions.{slug}: no prompt {template}")
-    for slug in whole.grid.asked + whole.grid.told:
-        if "teacher_answer" in whole.conditions[slug].sees:
-            raise UserError(f"{path}: conditions.{slug}: sees teacher_answer, so grid.compared")
-    for slug in whole.grid.compared:
-        if "teacher_answer" not in whole.conditions[slug].sees:
-            raise UserError(f"{path}: grid.compared: {slug} does not see teacher_answer")
+    _check_conditions(path, whole)
+    _check_best_of_k(path, whole)
+    if whole.grid.verdict not in whole.verdicts:
+        raise UserError(f"{path}: grid.verdict: {whole.grid.verdict} is not under verdicts")
+    for folder, key, slugs in (
+        ("feedback", "conditions", whole.conditions),
+        ("judge", "verdicts", whole.verdicts),
+    ):
+        for slug in sorted(slugs):
+            template = prompts / folder / f"{slug}.jinja"
+            if not template.is_file():
+                raise UserError(f"{path}: {key}.{slug}: no prompt {template}")
     for slug in whole.report.paper_students:
         if slug not in whole.students:
             raise UserError(f"{path}: report.paper_students.{slug}: no such key under students")
     return whole
+
+
+def _check_conditions(path: Path, whole: Whole) -> None:
+    """Check that each condition stands where what it sees is at hand."""
+    grid = whole.grid
+    declared, placed = set(whole.conditions), set(grid.conditions)
+    for slug in sorted(placed - declared):
+        raise UserError(f"{path}: grid: unknown condition {slug}")
+    for slug in sorted(declared - placed):
+        raise UserError(
+            f"{path}: conditions.{slug}: not in grid.asked, compared, told, borrowed or own"
+        )
+    for slug in grid.controls:
+        if slug not in placed:
+            raise UserError(f"{path}: grid.controls: unknown condition {slug}")
+    for what, places in (("teacher_answer", "compared"), ("other_feedback", "borrowed")):
+        for slug, condition in whole.conditions.items():
+            if (what in condition.sees) != (slug in getattr(grid, places)):
+                raise UserError(
+                    f"{path}: conditions.{slug}: what sees {what} stands in grid.{places}, and"
+                    " nothing else does"
+                )
+    if grid.base not in (*grid.asked, *grid.compared):
+        raise UserError(f"{path}: grid.base: {grid.base} is not in grid.asked or compared")
+
+
+def _check_best_of_k(path: Path, whole: Whole) -> None:
+    """Check that there are the three selectors, and candidates that can differ and be scored."""
+    if set(whole.selectors) != set(SELECTORS):
+        raise UserError(f"{path}: selectors: must be {', '.join(SELECTORS)}")
+    for slug, selector in whole.selectors.items():
+        if (selector.reduce is not None) != (slug == BY_LOGITS):
+            raise UserError(f"{path}: selectors.{slug}.reduce: belongs to {BY_LOGITS} alone")
+    if len(whole.grid.draws) > MOST_CANDIDATES:
+        raise UserError(f"{path}: grid.draws: at most {MOST_CANDIDATES} candidates")
+    for slug, student in whole.students.items():
+        if student.sampling.temperature == 0 and len(whole.grid.draws) > 1:
+            raise UserError(
+                f"{path}: students.{slug}.sampling.temperature: 0 makes all of grid.draws alike"
+            )
+        spec = whole.models[slug]
+        served = isinstance(spec, ServedSpec) and spec.end_token is None
+        if served or isinstance(spec, FileSpec):
+            raise UserError(
+                f"{path}: models.{slug}: cannot score given text, which {BY_LOGITS} needs"
+                + (": set its end_token (vllm)" if served else "")
+            )
 
 
 def warnings(whole: Whole) -> list[str]:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages.params import Section
 
-Access = Literal["target", "teacher_answer", "answer_format"]
+Access = Literal["target", "teacher_answer", "answer_format", "other_feedback"]
 
 
 class Condition(Section):

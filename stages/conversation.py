@@ -29,3 +29,17 @@ def combine(exchanges: Sequence[Exchange], retry_prompt: str) -> tuple[Message, 
     last = exchanges[-1]
     answer = Message(role="assistant", content=neutralise(last.reply.text))
     return (*last.messages, answer, Message(role="user", content=retry_prompt))
+
+
+def turns(exchanges: Sequence[Exchange]) -> list[dict[str, str]]:
+    """Return what a prompt shows of a trajectory: each turn's prompt and reply."""
+    return [
+        {"prompt": turn.messages[-1].content, "reply": neutralise(turn.reply.text)}
+        for turn in exchanges
+    ]
+
+
+def unconditioned(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """Return COMBINE's conversation without answer and feedback: what the task alone showed."""
+    answers = (place for place, message in enumerate(messages) if message.role == "assistant")
+    return tuple(messages[: next(answers, len(messages))])

@@ -17,19 +17,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages import answer, feedback, respond, revise
+from stages import answer, feedback, judge, respond, revise, sample, select
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
-from stages.grid import Grid, Slug
+from stages.grid import POOLS, Grid, Slug, cell_path
 from stages.ledger import budget_lines, price_lines, served
 from stages.models.call_log import CallLog, default_log
 from stages.models.card import ServedCard
-from stages.models.chat import Conversation
+from stages.models.chat import Conversation, Sampling
 from stages.models.config import MODEL_SPEC, FileSpec, ServedSpec
 from stages.models.openai_engine import OpenAIModel
 from stages.models.prices import Price
@@ -38,8 +39,29 @@ from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
 from stages.text_table import columns
+from stages.verdicts import Verdict
 
-PARAMS = ("models", "students", "teachers", "suites", "conditions", "grid", "lengths")
+PARAMS = (
+    *("models", "students", "teachers", "suites", "conditions", "verdicts", "selectors"),
+    *("grid", "lengths"),
+)
+_MODULES: dict[str, ModuleType] = {
+    "respond": respond,
+    "answer": answer,
+    "judge": judge,
+    "feedback": feedback,
+    "revise": revise,
+    "sample": sample,
+    "select": select,
+}
+_REPLIES_SHOWN = {
+    "judge": 1,
+    "feedback": 1,
+    "feedback_compared": 2,
+    "feedback_own": 1,
+    "revise": 2,
+    "sample_conditioned": 2,
+}
 
 Span = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -92,6 +114,7 @@ class Forecast:
         self._teachers = values.get("teachers", dict[Slug, Role])
         self._suites = values.get("suites", dict[Slug, Any])
         self._conditions = values.get("conditions", dict[Slug, Condition])
+        self._verdicts = values.get("verdicts", dict[Slug, Verdict])
         self._grid = values.get("grid", Grid)
         self._lengths = values.get("lengths", Lengths)
         self.served = served(params)
@@ -105,48 +128,87 @@ class Forecast:
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells that ask a model, in the order of the pipeline."""
-        seeds, teacher = self._grid.seeds, self._grid.teacher
+        grid, teacher = self._grid, self._grid.teacher
+        placed = (
+            ("feedback", grid.asked),
+            ("feedback_compared", grid.compared),
+            ("feedback_own", grid.own),
+        )
         for suite in self._suites:
-            for student, seed in product(self._students, seeds):
-                yield self._cell("respond", student, suite=suite, student=student, seed=seed)
             for slug in self._teachers:
                 yield self._cell("answer", slug, suite=suite, teacher=slug)
-            for condition, student, seed in product(self._conditions, self._students, seeds):
-                axes = {"suite": suite, "condition": condition, "student": student, "seed": seed}
-                if condition not in self._grid.told:
-                    compared = condition in self._grid.compared
-                    stage = "feedback_compared" if compared else "feedback"
-                    yield self._cell(stage, teacher, **axes)
-                yield self._cell("revise", student, **axes)
+            for student, seed in product(self._students, grid.seeds):
+                axes = {"suite": suite, "student": student, "seed": seed}
+                yield self._cell("respond", student, **axes)
+                for verdict in self._verdicts:
+                    yield self._cell("judge", teacher, **axes, verdict=verdict)
+                for stage, conditions in placed:
+                    asked = student if stage == "feedback_own" else teacher
+                    for condition in conditions:
+                        yield self._cell(stage, asked, **axes, condition=condition)
+                for condition in self._conditions:
+                    yield self._cell("revise", student, **axes, condition=condition)
+                for stage, draw in product(("sample", "sample_conditioned"), grid.draws):
+                    yield self._cell(stage, student, **axes, draw=draw)
+                for pool in POOLS:
+                    yield self._cell("select_logits", student, **axes, pool=pool)
+                    yield self._cell("select_student", student, **axes, pool=pool)
+                    yield self._cell("select_teacher", teacher, **axes, pool=pool)
 
     def _cell(self, stage: str, model: str, **axes: object) -> Cell:
-        module = {"respond": respond, "answer": answer, "revise": revise}.get(stage, feedback)
+        module = _MODULES[stage.split("_")[0]]
         args = module.parser().parse_args(
             cell_arguments(self._pipeline, self._params, stage, **axes)
         )
-        role = (self._students if stage in ("respond", "revise") else self._teachers)[model]
-        needed = [args.template, getattr(args, "items", None), getattr(args, "trajectories", None)]
-        needed += [getattr(args, "feedback", None), getattr(args, "answers", None)]
-        real = all(path.is_file() for path in needed if path is not None)
-        limit = role.sampling.max_new_tokens
-        if not real:
-            items = self._count(str(axes["suite"]))
-            prompt, reply = self._lengths.prompt, self._lengths.reply
-            # The teacher is shown the task and the student's reply, the student also the feedback;
-            # a teacher that compares sees its own reply as well.
-            replies = {"revise": 2, "feedback": 1, "feedback_compared": 2}.get(stage, 0)
-            low = items * (prompt[0] + replies * min(reply[0], limit))
-            high = items * (prompt[1] + replies * min(reply[1], limit))
-            out = (items * min(reply[0], limit), float(items * limit))
-            return Cell(stage, model, items, 0, False, (low, high), out)
+        sampling = self._sampling(stage, model, args)
+        if not all(path.is_file() for path in self._needed(args)):
+            return self._reckoned(stage, model, str(axes["suite"]), sampling.max_new_tokens)
         conversations = module.conversations(args)
-        todo = self._unanswered(model, conversations, role)
+        if stage == "select_logits":
+            # Nothing is generated; the replies that are read are as long as they are.
+            conversations = []
+        todo = self._unanswered(model, conversations, sampling)
         characters = sum(len(message.content) for c in todo for message in c.messages)
         per_token = self._lengths.characters_per_token
         span = (characters / per_token[1], characters / per_token[0])
+        limit = sampling.max_new_tokens
         out = (len(todo) * min(self._lengths.reply[0], limit), float(len(todo) * limit))
         covered = len(conversations) - len(todo)
         return Cell(stage, model, len(conversations), covered, True, span, out)
+
+    def _sampling(self, stage: str, model: str, args: argparse.Namespace) -> Sampling:
+        if stage == "judge":
+            return judge.sampling(args)
+        if stage in ("select_student", "select_teacher"):
+            return select.sampling(args)
+        asks_student = {"respond", "feedback_own", "revise", "sample", "sample_conditioned"}
+        roles = self._students if stage in asks_student | {"select_logits"} else self._teachers
+        return roles[model].sampling
+
+    def _needed(self, args: argparse.Namespace) -> Iterator[Path]:
+        """Yield the files that a cell's prompts are made of."""
+        for flag in ("template", "items", "trajectories", "feedback", "answers"):
+            path = getattr(args, flag, None)
+            if path is not None:
+                yield path
+        if hasattr(args, "candidates"):
+            for draw in self._grid.draws:
+                yield cell_path("--candidates", args.candidates, {"draw": draw})
+
+    def _reckoned(self, stage: str, model: str, suite: str, limit: int) -> Cell:
+        """Return a cell whose prompts do not exist yet, by the lengths of params."""
+        items = self._count(suite)
+        prompt, reply = self._lengths.prompt, self._lengths.reply
+        if stage == "select_logits":
+            return Cell(stage, model, 0, 0, False, (0.0, 0.0), (0.0, 0.0))
+        # How many replies a prompt shows beside the task: the student's, feedback, candidates.
+        replies = _REPLIES_SHOWN.get(stage, 0)
+        if stage.startswith("select"):
+            replies = len(self._grid.draws) + 1
+        low = items * (prompt[0] + replies * reply[0])
+        high = items * (prompt[1] + replies * reply[1])
+        out = (items * min(reply[0], limit), float(items * limit))
+        return Cell(stage, model, items, 0, False, (low, high), out)
 
     def _count(self, suite: str) -> int:
         """Return the number of test items of a suite. Raises UserError where there are none yet."""
@@ -162,7 +224,7 @@ class Forecast:
         return self._counts[suite]
 
     def _unanswered(
-        self, model: str, conversations: Sequence[Conversation], role: Role
+        self, model: str, conversations: Sequence[Conversation], sampling: Sampling
     ) -> list[Conversation]:
         spec = self._models[model]
         if not isinstance(spec, ServedSpec):
@@ -170,7 +232,7 @@ class Forecast:
         if model not in self._served:
             card = ServedCard(**spec.model_dump())
             self._served[model] = OpenAIModel(card, default_log(os.environ), os.environ)
-        open_ids = set(self._served[model].unanswered(conversations, role.sampling))
+        open_ids = set(self._served[model].unanswered(conversations, sampling))
         return [conversation for conversation in conversations if conversation.id in open_ids]
 
     def hours(self, model: str, tokens: tuple[float, float]) -> tuple[float, float] | None:

@@ -8,9 +8,10 @@ r"""Feedback: the teacher's feedback f ~ phi(tau_i) on each student trajectory (
         --calls data/calls/feedback/bbh/unconstrained-qwen2_7b-0.jsonl \
         --facts data/facts/feedback/bbh/unconstrained-qwen2_7b-0.json
 
-The conditions are those of section 5.1.2. `--answers` gives the teacher's own answers to a
-condition that sees them. Without `--teacher` nobody is asked and the rendered template is the
-feedback itself (Lazy: "the feedback just consists in directly being told the correct answer").
+The conditions are those of section 5.1.2 and our controls. `--answers` gives the teacher's own
+answers to a condition that sees them. `--own` makes the student its own teacher (Self-Refine).
+Without either nobody is asked and the rendered template is the feedback itself (Lazy: "the feedback
+just consists in directly being told the correct answer").
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from stages.cli import make_parser, run
 from stages.conditions import Condition
-from stages.conversation import neutralise, opening
+from stages.conversation import neutralise, opening, turns
 from stages.errors import UserError
 from stages.models.chat import Conversation
 from stages.models.open import open_model
@@ -41,6 +42,7 @@ from stages.seeds import derive
 
 PARAMS = ("conditions.{condition}", "teachers.{teacher}")
 PARAMS_TOLD = ("conditions.{condition}",)
+PARAMS_OWN = ("conditions.{condition}", "students.{student}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,8 +57,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--template", type=Path, required=True, help="feedback prompt (Jinja)")
     parser.add_argument("--out", type=Path, required=True, help="Feedback to write (JSONL)")
     # Who is asked; none of these where nobody is.
-    parser.add_argument("--teacher", help="slug under `teachers`")
-    parser.add_argument("--model", type=Path, help="model folder of the teacher")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--teacher", help="slug under `teachers`")
+    asked.add_argument("--own", action="store_true", help="the student is its own teacher")
+    parser.add_argument("--model", type=Path, help="model folder of who is asked")
     parser.add_argument("--answers", type=Path, help="the teacher's own Trajectories (JSONL)")
     parser.add_argument("--calls", type=Path, help="raw answers to write (JSONL)")
     parser.add_argument("--facts", type=Path, help="run facts to write (JSON)")
@@ -100,11 +104,8 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str | None]]:
                 rendered.append((trajectory, None))
                 continue
             access["teacher_answer"] = neutralise(answer.last.text)
-        turns = [
-            {"prompt": turn.messages[-1].content, "reply": neutralise(turn.reply.text)}
-            for turn in trajectory.exchanges
-        ]
-        rendered.append((trajectory, template.render(turns=turns, **access)))
+        shown = turns(trajectory.exchanges)
+        rendered.append((trajectory, template.render(turns=shown, **access)))
     return rendered
 
 
@@ -138,6 +139,10 @@ def _ask(
 
 
 def _teacher(args: argparse.Namespace) -> Role:
+    """Return how whoever is asked is addressed and decoded."""
+    if args.own:
+        params = Params(args.params, PARAMS_OWN, condition=args.condition, student=args.student)
+        return params.get("students.{student}", Role)
     params = Params(args.params, PARAMS, condition=args.condition, teacher=args.teacher)
     return params.get("teachers.{teacher}", Role)
 
@@ -159,7 +164,7 @@ def _record(
     """Return the record; what a failed or refused request says is not feedback."""
     status: FeedbackStatus = "error" if text is None else "ok"
     if exchange is not None:
-        status = _status(exchange.reply)
+        status, text = _status(exchange.reply), exchange.reply.text.strip()
     return Feedback(
         item=trajectory.item,
         suite=trajectory.suite,
@@ -167,7 +172,7 @@ def _record(
         split=trajectory.split,
         condition=args.condition,
         student=trajectory.model,
-        teacher=args.teacher,
+        teacher=args.student if args.own else args.teacher,
         seed=trajectory.seed,
         status=status,
         text=text if status in ("ok", "truncated") else None,
@@ -178,28 +183,23 @@ def _record(
 def main(args: argparse.Namespace) -> None:
     """Write the feedback on every trajectory."""
     shown = prompts(args)
-    if args.teacher is None:
+    if args.teacher is None and not args.own:
         write_jsonl(args.out, (_record(args, tau, text) for tau, text in shown))
         return
     for flag in ("model", "calls", "facts"):
         if getattr(args, flag) is None:
-            raise UserError(f"--teacher needs --{flag}")
+            raise UserError(f"--teacher and --own need --{flag}")
     teacher = _teacher(args)
     asked = _ask(args, teacher, shown)
     cell = Run(_cell(args), lambda: open_model(args.model))
-    replies = cell.generate(asked, teacher.sampling)
-    exchanges = iter(
-        Exchange(messages=conversation.messages, reply=reply)
-        for conversation, reply in zip(asked, replies, strict=True)
+    exchanges = iter(cell.exchanges(asked, teacher.sampling))
+    write_jsonl(
+        args.out,
+        [
+            _record(args, tau, text, None if text is None else next(exchanges))
+            for tau, text in shown
+        ],
     )
-    records = []
-    for tau, text in shown:
-        if text is None:
-            records.append(_record(args, tau, None))
-        else:
-            exchange = next(exchanges)
-            records.append(_record(args, tau, exchange.reply.text.strip(), exchange))
-    write_jsonl(args.out, records)
     cell.write_answers(args.calls)
     cell.write_facts(args.facts)
 

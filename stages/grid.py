@@ -12,12 +12,19 @@ from stages.params import Section
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 
 
+POOLS = ("alone", "conditioned")
+"""Where best-of-k candidates come from: the task alone, or also the feedback of `Grid.base`."""
+
+
 class Grid(Section):
     """Axes that are not maps of their own.
 
     `teacher` gives the feedback. The feedback conditions are split by whom they ask: `asked` shows
     the teacher the student's answer, `compared` the teacher's own answer as well, `told` asks
-    nobody.
+    nobody, `borrowed` gives the feedback on another item, `own` asks the student itself.
+    `controls` are those that the paper does not have. `base` is the condition of section 5.2 ("We
+    use the 'unconstrained' feedback condition throughout"), `verdict` the error identification of
+    its negative sampling, `draws` number the candidates of best-of-k.
     """
 
     teacher: Slug
@@ -25,11 +32,18 @@ class Grid(Section):
     asked: tuple[Slug, ...]
     compared: tuple[Slug, ...]
     told: tuple[Slug, ...]
+    borrowed: tuple[Slug, ...]
+    own: tuple[Slug, ...]
+    controls: tuple[Slug, ...]
+    base: Slug
+    verdict: Slug
+    draws: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "Grid":
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds repeat")
+        for name, axis in (("seeds", self.seeds), ("draws", self.draws)):
+            if len(set(axis)) != len(axis):
+                raise ValueError(f"{name} repeat")
         if len(set(self.conditions)) != len(self.conditions):
             raise ValueError("a condition stands in the grid twice")
         return self
@@ -37,7 +51,12 @@ class Grid(Section):
     @property
     def conditions(self) -> tuple[str, ...]:
         """All feedback conditions of the grid."""
-        return (*self.asked, *self.compared, *self.told)
+        return (*self.asked, *self.compared, *self.told, *self.borrowed, *self.own)
+
+    @property
+    def papers(self) -> tuple[str, ...]:
+        """The feedback conditions that the paper has too."""
+        return tuple(slug for slug in self.conditions if slug not in self.controls)
 
 
 def cell_path(flag: str, pattern: str, cell: Mapping[str, object]) -> Path:

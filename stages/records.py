@@ -6,9 +6,9 @@ the feedback-conditioned trajectory tau_f.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.errors import UserError
 from stages.files import write_text
@@ -19,6 +19,7 @@ FeedbackStatus = Literal[
     "ok", "truncated", "empty", "content_filter", "refusal", "bad_request", "error"
 ]
 Outcome = Literal["correct", "incorrect", "unparsed", "errored"]
+Choice = Literal["likeliest", "named", "unreadable", "only", "none"]
 
 
 class Record(BaseModel):
@@ -90,7 +91,8 @@ class Trajectory(Record):
     """A trajectory tau: the exchanges of one model on one item.
 
     For tau_f, `condition` and `feedback` say what it was conditioned on. Where a feedback failed,
-    the original answer stands and `kept_original` says why.
+    the original answer stands and `kept_original` says why. `draw` numbers the candidates of
+    best-of-k sampling.
     """
 
     item: str
@@ -103,6 +105,7 @@ class Trajectory(Record):
     condition: str | None = None
     feedback: str | None = None
     kept_original: str | None = None
+    draw: int | None = None
 
     @property
     def last(self) -> Completion:
@@ -119,7 +122,7 @@ class Feedback(Record):
     """Teacher feedback f on a student trajectory, under one condition.
 
     `text` is None where there is none to give (`status` says why); `exchange` is None where no
-    teacher was asked.
+    teacher was asked. `source` is the item that the text was written about, where that is another.
     """
 
     item: str
@@ -133,6 +136,82 @@ class Feedback(Record):
     status: FeedbackStatus
     text: str | None
     exchange: Exchange | None
+    source: str | None = None
+
+
+class Judgement(Record):
+    """What the teacher said of a student trajectory's correctness (section 5.1.1).
+
+    `exchange` is None where the student had given no reply to judge. What the teacher's words mean
+    is read later, by `stages.verdicts`.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    verdict: str
+    student: str
+    teacher: str
+    seed: int
+    exchange: Exchange | None
+
+
+class Selection(Record):
+    """What chooses one of the candidates of best-of-k sampling (section 5.2).
+
+    `draws` are the candidates with a reply, in the order shown. By the student's logits, `logprobs`
+    are log p(reply | prompt without feedback), summed over so many `tokens`, end token included; by
+    choice, `exchange` is the question and what was said. With a single candidate nobody is asked.
+    Which one it comes to is read later, by `stages.choices`.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    selector: str
+    condition: str | None
+    student: str
+    chooser: str
+    seed: int
+    draws: tuple[int, ...]
+    logprobs: tuple[float, ...] | None = None
+    tokens: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    exchange: Exchange | None = None
+
+    @model_validator(mode="after")
+    def _one_a_draw(self) -> "Selection":
+        if (self.logprobs is None) != (self.tokens is None):
+            raise ValueError("logprobs and tokens go together")
+        given = [values for values in (self.logprobs, self.tokens) if values is not None]
+        if any(len(values) != len(self.draws) for values in given):
+            raise ValueError("not one value for each of draws")
+        return self
+
+
+class Leak(Record):
+    """What the answer extractor finds in a feedback: the leak meter.
+
+    `answer` is what the tolerant extractor reads out of the text as if it were a reply to the item;
+    `shuffled` is the same for the feedback on another item of the subtask, which tells what is
+    found by chance. None where nothing is found; `given` and `shuffled_given` say whether there was
+    a text.
+    """
+
+    suite: str
+    task: str
+    item: str
+    split: Split
+    student: str
+    condition: str
+    seed: int
+    given: bool
+    answer: str | None
+    gold: bool
+    shuffled_given: bool
+    shuffled: str | None
+    shuffled_gold: bool
 
 
 class Score(Record):
@@ -140,7 +219,8 @@ class Score(Record):
 
     `strict` and `tolerant` are the normalised answers under each extractor, None where there is
     none; `score` and `solved` follow the strict one. `cues` counts the answer lines found; `empty`
-    says that a reply came without text.
+    says that a reply came without text. `draw` tells the candidates of best-of-k apart; for a
+    chosen one, `selector` chose it and `choice` says how it came about.
     """
 
     step: str
@@ -162,7 +242,11 @@ class Score(Record):
     empty: bool
     kept_original: str | None
     flags: tuple[str, ...]
+    prompt_tokens: int | None
     completion_tokens: int | None
+    draw: int | None = None
+    selector: str | None = None
+    choice: Choice | None = None
 
     @property
     def truncated(self) -> bool:
@@ -187,26 +271,31 @@ def read_jsonl(path: Path, kind: type[R], unique: str | None = None) -> list[R]:
     Raises:
         UserError: names file, line and field.
     """
-    records: list[R] = []
-    seen = set()
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        return parse_jsonl(path.read_text(encoding="utf-8"), str(path), kind, unique)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         number = error.object.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}:{number}: not UTF-8 (byte {error.start} of the file)") from None
-    if lines and lines[-1] == "":
+
+
+def parse_jsonl(text: str, name: str, kind: type[R], unique: str | None = None) -> list[R]:
+    """Read what `read_jsonl` reads out of a file that is called `name`."""
+    records: list[R] = []
+    seen = set()
+    lines = text.split("\n")
+    if lines[-1] == "":
         lines.pop()
     for number, line in enumerate(lines, start=1):
         try:
             records.append(kind.model_validate_json(line))
         except ValidationError as error:
-            raise UserError(f"{path}:{number}: {first_error(error)}") from None
+            raise UserError(f"{name}:{number}: {first_error(error)}") from None
         if unique is not None:
             value = getattr(records[-1], unique)
             if value in seen:
-                raise UserError(f"{path}:{number}: {unique}: {value} stands there twice")
+                raise UserError(f"{name}:{number}: {unique}: {value} stands there twice")
             seen.add(value)
     return records
 

@@ -1,29 +1,48 @@
-r"""Report: the tables of the paper out of the scored trajectories, beside the paper's own figures.
+r"""Report: the tables and figures out of the scored trajectories, beside the paper's own figures.
 
     python -m stages.report --params params.yaml --scores data/score --tasks data/tasks \
-        --feedback 'data/feedback/bbh/{condition}-{student}-{seed}.jsonl' --paper data/paper \
-        --out reports/tables --metrics reports/metrics.json
+        --feedback 'data/feedback/bbh/{condition}-{student}-{seed}.jsonl' \
+        --judgements 'data/judge/bbh/{verdict}-{student}-{seed}.jsonl' \
+        --selections 'data/select/bbh/{pool}/{selector}-{student}-{seed}.jsonl' \
+        --paper data/paper --tables reports/tables --figures reports/figures \
+        --metrics reports/metrics.json
 
-Writes Table 3 (section 5.1.2) as `table3.csv` and `table3.tex`, its rates a subtask beside the
-floors as `table3_by_subtask.csv`, and how all requests ended as `outcomes.csv` and `outcomes.tex`.
-Every rate stands with its 95 % interval; `stages.stats` says how intervals and tests are made.
+Tables, as CSV and LaTeX: 2 (error identification, 5.1.1), 3 (feedback conditions, 5.1.2; a second
+CSV a subtask), 4 (modifications, 5.2), `controls` and `transitions`, which the paper does not have,
+and `outcomes`, how all requests ended. One figure: the score of best-of-k over k. Every rate stands
+with its 95 % interval; `stages.stats` says how intervals and tests are made.
 """
 
 import argparse
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from stages.choices import Selector
 from stages.cli import make_parser, run
 from stages.conditions import Condition
+from stages.errors import UserError
 from stages.files import write_json, write_text
-from stages.grid import Grid, cell_path
+from stages.grid import POOLS, Grid, cell_path
 from stages.params import Params
+from stages.records import Feedback, Judgement, Score, Selection, read_jsonl
 from stages.reporting.config import ReportSection
+from stages.verdicts import Verdict
 
-PARAMS = ("scale", "students", "teachers", "conditions", "grid", "report")
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
+    from stages.reporting.results import Results
+
+PARAMS = (
+    *("scale", "students", "teachers", "conditions", "verdicts", "selectors"),
+    *("grid", "report"),
+)
+
+R = TypeVar("R", Feedback, Judgement, Selection)
 SUITE = "bbh"
+BY_LOGITS = "student_logits"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,93 +56,268 @@ def parser() -> argparse.ArgumentParser:
         "--tasks", type=Path, required=True, help="folder with <suite>/{train,test}.jsonl"
     )
     parser.add_argument("--feedback", required=True, help="file pattern over feedback's axes")
+    parser.add_argument("--judgements", required=True, help="file pattern over judge's axes")
+    parser.add_argument("--selections", required=True, help="file pattern over select's axes")
     parser.add_argument("--paper", type=Path, required=True, help="folder with the paper's figures")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--tables", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--figures", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--metrics", type=Path, required=True, help="file for headline figures")
     return parser
 
 
-def main(args: argparse.Namespace) -> None:
-    """Read scores of every cell of the grid, build the tables, write them."""
-    params = Params(args.params, PARAMS)
-    scale = params.get("scale", str)
-    students = list(params.get("students", dict[str, Any]))
-    teachers = list(params.get("teachers", dict[str, Any]))
-    conditions = params.get("conditions", dict[str, Condition])
-    grid = params.get("grid", Grid)
-    config = params.get("report", ReportSection)
+class _Report:
+    """One run of the stage."""
 
-    import pandas as pd
+    def __init__(self, args: argparse.Namespace) -> None:
+        params = Params(args.params, PARAMS)
+        self._args = args
+        self._texts: dict[Path, str] = {}
+        self._scale = params.get("scale", str)
+        self._students = list(params.get("students", dict[str, Any]))
+        self._teachers = list(params.get("teachers", dict[str, Any]))
+        self._conditions = params.get("conditions", dict[str, Condition])
+        self._verdicts = params.get("verdicts", dict[str, Verdict])
+        self._selectors = params.get("selectors", dict[str, Selector])
+        self._grid = params.get("grid", Grid)
+        self._config = params.get("report", ReportSection)
+        for kind, slugs, known in (
+            ("conditions", self._grid.conditions, self._conditions),
+            ("verdicts", [self._grid.verdict], self._verdicts),
+            ("selectors", [BY_LOGITS], self._selectors),
+        ):
+            unknown = [slug for slug in slugs if slug not in known]
+            if unknown:
+                raise UserError(f"{args.params}: grid: no {unknown[0]!r} under {kind}")
+        self._labels = {
+            slug: self._config.label(slug)
+            for slug in (
+                *(*self._students, *self._teachers, *self._grid.conditions),
+                *(*self._verdicts, *self._selectors),
+            )
+        }
+        self._sees_target = {
+            slug for slug, condition in self._conditions.items() if "target" in condition.sees
+        }
 
-    from stages.errors import UserError
-    from stages.records import Score, read_jsonl
-    from stages.reporting import load, outcomes, table3
+    def _read(self) -> "Results":
+        """Read every cell of the grid."""
+        import pandas as pd
 
-    unknown = [slug for slug in grid.conditions if slug not in conditions]
-    if unknown:
-        raise UserError(f"{args.params}: grid: no condition {unknown[0]!r} under conditions")
-    tasks, folder = args.tasks / SUITE, args.scores / SUITE
-    items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
-    rows = [
-        load.read_scores(folder / "respond.jsonl", items, students, [None], grid.seeds),
-        load.read_scores(folder / "revise.jsonl", items, students, grid.conditions, grid.seeds),
-    ]
-    scores = pd.concat(rows, ignore_index=True)
-    table = table3.build(
-        scores,
-        items,
-        load.read_paper(args.paper / "table3.csv"),
-        students,
-        grid.conditions,
-        {slug for slug in grid.conditions if "target" in conditions[slug].sees},
-        config,
-    )
-    about = {
-        "scale": scale,
-        "teacher": config.label(grid.teacher),
-        "subtasks": items["task"].nunique(),
-        "flagged": int(items["flagged"].sum()),
-        "seeds": grid.seeds,
-        "draws": config.bootstrap,
-        "paper_students": {
-            config.label(slug): config.paper_students[slug]
-            for slug in students
-            if slug in config.paper_students
-        },
-        "chance": float(items["chance"].mean()),
-        "majority": float(items["majority"].mean()),
-    }
-    cells = product((*grid.asked, *grid.compared), students, grid.seeds)
-    said = [
-        record
-        for condition, student, seed in cells
-        for record in load.read_feedback(
-            cell_path(
-                "--feedback",
-                args.feedback,
-                {"condition": condition, "student": student, "seed": seed},
-            ),
-            items,
-        )
-    ]
-    ends = outcomes.build(
-        [
-            outcomes.of_scores(read_jsonl(folder / "respond.jsonl", Score)),
-            outcomes.of_scores(read_jsonl(folder / "answer.jsonl", Score)),
-            outcomes.of_feedback(said),
-            outcomes.of_scores(read_jsonl(folder / "revise.jsonl", Score)),
+        from stages.reporting import load
+        from stages.reporting.results import Results
+
+        args, grid = self._args, self._grid
+        tasks, folder = args.tasks / SUITE, args.scores / SUITE
+        items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
+        runs = list(product(self._students, grid.seeds))
+        pools = (None, grid.base)
+        first = [load.Cell(student, seed) for student, seed in runs]
+        retries = [
+            load.Cell(student, seed, condition)
+            for (student, seed), condition in product(runs, grid.conditions)
         ]
-    )
-    write_text(args.out / "table3.csv", table3.to_csv(table))
-    subtasks = table3.by_subtask(scores, items).round(6)
-    write_text(
-        args.out / "table3_by_subtask.csv", subtasks.to_csv(index=False, lineterminator="\n")
-    )
-    write_text(args.out / "table3.tex", table3.to_tex(table, about))
-    labels = {slug: config.label(slug) for slug in (*students, *teachers, *grid.conditions)}
-    write_text(args.out / "outcomes.csv", ends.to_csv(index=False, lineterminator="\n"))
-    write_text(args.out / "outcomes.tex", outcomes.to_tex(ends, labels, scale))
-    write_json(args.metrics, {"table3": table3.headline(table)})
+        draws = [
+            load.Cell(student, seed, condition, draw)
+            for (student, seed), condition, draw in product(runs, pools, grid.draws)
+        ]
+        choices = [
+            load.Cell(student, seed, condition, None, selector)
+            for (student, seed), condition, selector in product(runs, pools, self._selectors)
+        ]
+        return Results(
+            items=items,
+            scores=pd.concat(
+                [
+                    load.read_scores(folder / "respond.jsonl", items, first),
+                    load.read_scores(folder / "revise.jsonl", items, retries),
+                ],
+                ignore_index=True,
+            ),
+            samples=load.read_scores(folder / "sample.jsonl", items, draws),
+            selected=load.read_scores(folder / "select.jsonl", items, choices),
+            logits=load.logits(self._selections(items, [BY_LOGITS]), self._selectors[BY_LOGITS]),
+            judgements=load.judgements(self._judgements(items), self._verdicts),
+            leaks=load.read_leaks(folder / "feedback.jsonl", items, retries),
+            tokens=load.feedback_tokens(self._feedback(items, grid.conditions), grid.own),
+        )
+
+    def _feedback(self, items: "DataFrame", conditions: Iterable[str]) -> list[Feedback]:
+        return self._cells("feedback", Feedback, items, condition=conditions)
+
+    def _judgements(self, items: "DataFrame") -> list[Judgement]:
+        return self._cells("judgements", Judgement, items, verdict=self._verdicts)
+
+    def _selections(self, items: "DataFrame", selectors: Iterable[str]) -> list[Selection]:
+        return self._cells("selections", Selection, items, pool=POOLS, selector=selectors)
+
+    def _cells(
+        self, flag: str, kind: type[R], items: "DataFrame", **axes: Iterable[str]
+    ) -> list[R]:
+        """Read all declared cells of a step, given the axes that it has besides student and seed.
+
+        Raises:
+            UserError: a cell is missing, holds another one's records, or is not over exactly the
+                test items.
+        """
+        every = {**axes, "student": self._students, "seed": self._grid.seeds}
+        found: list[R] = []
+        for values in product(*every.values()):
+            cell = dict(zip(every, values, strict=True))
+            path = cell_path(f"--{flag}", getattr(self._args, flag), cell)
+            records = read_jsonl(path, kind, "item")
+            odd = sorted({record.item for record in records} ^ set(items.index))
+            if odd:
+                raise UserError(f"{path}: not the test items: {odd[0]} ({len(odd)} differ)")
+            names = dict(cell)
+            if pool := names.pop("pool", None):
+                names["condition"] = None if pool == POOLS[0] else self._grid.base
+            for axis, value in names.items():
+                other = [own for record in records if (own := getattr(record, axis)) != value]
+                if other:
+                    raise UserError(f"{path}: holds {axis} {other[0]}, not {value}")
+            found += records
+        return found
+
+    def _about(self, results: "Results") -> dict[str, object]:
+        """Return what captions say."""
+        items, config, grid = results.items, self._config, self._grid
+        return {
+            "scale": self._scale,
+            "teacher": config.label(grid.teacher),
+            "subtasks": items["task"].nunique(),
+            "flagged": int(items["flagged"].sum()),
+            "seeds": grid.seeds,
+            "draws": config.bootstrap,
+            "paper_students": {
+                config.label(slug): config.paper_students[slug]
+                for slug in self._students
+                if slug in config.paper_students
+            },
+            "chance": float(items["chance"].mean()),
+            "majority": float(items["majority"].mean()),
+            "base": config.label(grid.base),
+            "verdict": config.label(grid.verdict),
+            "k": len(grid.draws),
+        }
+
+    def write(self) -> None:
+        """Build all tables and figures and write them."""
+        from stages.reporting import blocks, curve, load, table2, table3, table4, transitions
+
+        args, grid, config = self._args, self._grid, self._config
+        results = self._read()
+        about = self._about(results)
+        paper = {number: load.read_paper(args.paper / f"table{number}.csv") for number in (2, 3, 4)}
+
+        second = table2.build(results, self._students, list(self._verdicts), paper[2], config)
+        self._put("table2", table2.to_csv(second), table2.to_tex(second, about))
+
+        plain = (load.BASELINE, *grid.papers)
+        third = table3.build(
+            results.scores[results.scores["condition"].isin(plain)],
+            results.items,
+            paper[3],
+            self._students,
+            grid.papers,
+            self._sees_target,
+            config,
+        )
+        self._put("table3", table3.to_csv(third), table3.to_tex(third, about))
+        subtasks = table3.by_subtask(results.scores, results.items).round(6)
+        self._put("table3_by_subtask", subtasks.to_csv(index=False, lineterminator="\n"))
+
+        students = {slug: results.student(slug) for slug in self._students}
+        baselines = {slug: student.retry(load.BASELINE) for slug, student in students.items()}
+        fourth = blocks.build(
+            {slug: table4.blocks(own, grid.base, grid.verdict) for slug, own in students.items()},
+            baselines,
+            results.tasks,
+            config,
+            paper[4],
+        )
+        self._put("table4", blocks.to_csv(fourth), blocks.to_tex(fourth, table4.TEMPLATE, about))
+        extra = blocks.build(
+            {
+                slug: table4.controls(own, baselines[slug], grid.base, grid.controls, self._labels)
+                for slug, own in students.items()
+            },
+            baselines,
+            results.tasks,
+            config,
+        )
+        about["borrowed"] = {slug: own.borrowed(results.items) for slug, own in students.items()}
+        self._put(
+            "controls", blocks.to_csv(extra), blocks.to_tex(extra, table4.CONTROLS_TEMPLATE, about)
+        )
+
+        moves = transitions.build(
+            results, self._students, grid.conditions, self._sees_target, config
+        )
+        identities = {
+            slug: transitions.identity(own, grid.base, grid.verdict)
+            for slug, own in students.items()
+        }
+        printed = transitions.printed_identity(paper[2], paper[3], paper[4])
+        self._put(
+            "transitions",
+            table2.to_csv(moves),
+            transitions.to_tex(moves, identities, printed, about),
+        )
+        over_k = curve.build(results, self._students, grid.base, config)
+        self._put("best_of_k", over_k.to_csv(index=False, lineterminator="\n"))
+        self._put_outcomes(results)
+
+        for path, text in self._texts.items():
+            write_text(path, text)
+        curve.draw(over_k, args.figures / "best_of_k")
+        write_json(
+            args.metrics,
+            {
+                "table2": table2.headline(second),
+                "table3": table3.headline(third),
+                "table4": blocks.headline(fourth),
+            },
+        )
+
+    def _put_outcomes(self, results: "Results") -> None:
+        from stages.reporting import outcomes
+
+        folder = self._args.scores / SUITE
+        asked = (*self._grid.asked, *self._grid.compared, *self._grid.own)
+        choosers = [slug for slug in self._selectors if slug != BY_LOGITS]
+        ends = outcomes.build(
+            [
+                *(
+                    outcomes.of_scores(read_jsonl(folder / f"{step}.jsonl", Score))
+                    for step in ("respond", "answer", "revise", "sample")
+                ),
+                outcomes.of_exchanges(
+                    ("feedback", record.teacher, record.condition, record.exchange)
+                    for record in self._feedback(results.items, asked)
+                ),
+                outcomes.of_exchanges(
+                    ("judge", record.teacher, record.verdict, record.exchange)
+                    for record in self._judgements(results.items)
+                ),
+                outcomes.of_exchanges(
+                    ("select", record.chooser, record.selector, record.exchange)
+                    for record in self._selections(results.items, choosers)
+                ),
+            ]
+        )
+        tex = outcomes.to_tex(ends, self._labels, self._scale)
+        self._put("outcomes", ends.to_csv(index=False, lineterminator="\n"), tex)
+
+    def _put(self, name: str, csv: str, tex: str | None = None) -> None:
+        """Keep a table until all can be written: a mistake in one leaves none half new."""
+        self._texts[self._args.tables / f"{name}.csv"] = csv
+        if tex is not None:
+            self._texts[self._args.tables / f"{name}.tex"] = tex
+
+
+def main(args: argparse.Namespace) -> None:
+    """Read scores of every cell of the grid, build tables and figures, write them."""
+    _Report(args).write()
 
 
 if __name__ == "__main__":

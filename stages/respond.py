@@ -12,6 +12,7 @@ These trajectories are the Baseline rows of Table 3.
 import argparse
 
 from stages.answering import add_arguments, answer_items, ask, read_items
+from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", required=True, help="slug under `students`")
     parser.add_argument("--seed", type=int, required=True, help="seed of the sampling")
     add_arguments(parser)
+    add_asking(parser, "Trajectories to write (JSONL)")
     return parser
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from stages.errors import UserError
 from stages.files import write_json
-from stages.models.chat import ChatModel, Conversation, Sampling
-from stages.records import Completion, Record, write_jsonl
+from stages.models.chat import ChatModel, Conversation, ReplyScore, Sampling
+from stages.records import Completion, Exchange, Record, write_jsonl
 
 # A cell with a larger share of errored items is no result: what is missing may not be random.
 MOST_ERRORED = 0.02
@@ -55,6 +55,37 @@ class Run:
             "seconds_to_answer": round(ended - opened, 3),
         }
         return replies
+
+    def exchanges(
+        self, conversations: Sequence[Conversation], sampling: Sampling
+    ) -> list[Exchange]:
+        """Return each conversation with its reply. Raises as `generate` does."""
+        replies = self.generate(conversations, sampling)
+        return [
+            Exchange(messages=conversation.messages, reply=reply)
+            for conversation, reply in zip(conversations, replies, strict=True)
+        ]
+
+    def score(
+        self, conversations: Sequence[Conversation], replies: Sequence[str]
+    ) -> list[ReplyScore]:
+        """Return log p(reply | conversation) of each pair.
+
+        Raises:
+            UserError: the engine cannot score given text.
+        """
+        started = time.monotonic()
+        model = self._open()
+        opened = time.monotonic()
+        scores = model.score(conversations, replies) if conversations else []
+        self._facts |= {
+            "model": model.facts(),
+            "requests": len(scores),
+            "scored_tokens": sum(score.tokens for score in scores),
+            "seconds_to_open": round(opened - started, 3),
+            "seconds_to_answer": round(time.monotonic() - opened, 3),
+        }
+        return scores
 
     def write_answers(self, path: Path) -> None:
         """Write the server's raw answers, from which a run can be replayed without it."""

@@ -7,61 +7,119 @@ r"""Score: how every trajectory of one step did; a pure function of (item, traje
 
 `--trajectories` is a pattern over the axes of the step; the cells are those that params.yaml
 declares, and a missing one is an error. A changed extraction rule is scored anew without generating
-anything.
+anything. For the step `select`, `--selections` is a pattern as well, and what is scored is the
+candidate that each selection comes to.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 
+from stages.choices import Selector, chosen
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
-from stages.grid import cell_path
+from stages.grid import POOLS, cell_path
 from stages.params import Params
-from stages.records import Item, Score, Trajectory, read_jsonl, write_jsonl
+from stages.records import Choice, Item, Score, Selection, Trajectory, read_jsonl, write_jsonl
 from stages.roles import Role
 from stages.tasks.extraction import Rules, load_rules
 
 PARAMS_RESPOND = ("students", "grid.seeds")
 PARAMS_ANSWER = ("teachers",)
 PARAMS_REVISE = ("students", "conditions", "grid.seeds")
+PARAMS_SAMPLE = ("students", "grid.seeds", "grid.draws")
+PARAMS_SELECT = ("students", "selectors", "grid.seeds", "grid.draws")
+_DECLARED = {
+    "respond": PARAMS_RESPOND,
+    "answer": PARAMS_ANSWER,
+    "revise": PARAMS_REVISE,
+    "sample": PARAMS_SAMPLE,
+    "select": PARAMS_SELECT,
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of this stage."""
     parser = make_parser("stages.score", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
-    parser.add_argument("--step", required=True, choices=["respond", "answer", "revise"])
+    parser.add_argument("--step", required=True, choices=list(_DECLARED))
     parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
     parser.add_argument("--rules", type=Path, required=True, help="extraction rules (YAML)")
     parser.add_argument("--trajectories", required=True, help="file pattern over the step's axes")
+    parser.add_argument("--selections", help="file pattern, for the step select")
     parser.add_argument("--out", type=Path, required=True, help="Scores to write (JSONL)")
     return parser
 
 
 def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Yield the declared cells of the step, in the order of params.yaml."""
+    params = Params(args.params, _DECLARED[args.step])
+    axes: dict[str, Iterable[object]] = {}
     if args.step == "answer":
-        for teacher in Params(args.params, PARAMS_ANSWER).get("teachers", dict[str, Role]):
-            yield {"teacher": teacher}
-        return
-    declared = PARAMS_REVISE if args.step == "revise" else PARAMS_RESPOND
-    params = Params(args.params, declared)
-    students = params.get("students", dict[str, Role])
-    seeds = params.get("grid.seeds", list[int])
-    if args.step == "respond":
-        for student, seed in product(students, seeds):
-            yield {"student": student, "seed": seed}
-        return
-    for condition, student, seed in product(
-        params.get("conditions", dict[str, Condition]), students, seeds
-    ):
-        yield {"condition": condition, "student": student, "seed": seed}
+        axes["teacher"] = params.get("teachers", dict[str, Role])
+    if args.step == "revise":
+        axes["condition"] = params.get("conditions", dict[str, Condition])
+    if args.step in ("sample", "select"):
+        axes["pool"] = POOLS
+    if args.step == "select":
+        axes["selector"] = params.get("selectors", dict[str, Selector])
+    if args.step != "answer":
+        axes["student"] = params.get("students", dict[str, Role])
+        axes["seed"] = params.get("grid.seeds", list[int])
+    if args.step == "sample":
+        axes["draw"] = params.get("grid.draws", list[int])
+    for values in product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
 
 
-def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
+def _read(
+    args: argparse.Namespace, cell: dict[str, object], items: Mapping[str, Item]
+) -> dict[str, Trajectory]:
+    """Return the trajectories of a cell by item. Raises UserError where they are not the items."""
+    path = cell_path("--trajectories", args.trajectories, cell)
+    taus = {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
+    _check_items(path, taus, args.items, items)
+    return taus
+
+
+def _check_items(
+    path: Path, found: Mapping[str, object], source: Path, items: Mapping[str, Item]
+) -> None:
+    odd = sorted(found.keys() ^ items.keys())
+    if odd:
+        raise UserError(f"{path}: not the items of {source}: {odd[0]} ({len(odd)} differ)")
+
+
+def _selected(
+    args: argparse.Namespace, cell: dict[str, object], items: Mapping[str, Item], rules: Rules
+) -> Iterator[Score]:
+    """Yield the score of the selected candidate of each item."""
+    params = Params(args.params, PARAMS_SELECT)
+    selector = params.get("selectors", dict[str, Selector])[str(cell["selector"])]
+    draws = params.get("grid.draws", list[int])
+    pool = {draw: _read(args, {**cell, "draw": draw}, items) for draw in draws}
+    path = cell_path("--selections", args.selections, cell)
+    selections = {record.item: record for record in read_jsonl(path, Selection, "item")}
+    _check_items(path, selections, args.items, items)
+    for item in items.values():
+        selection = selections[item.id]
+        if unknown := set(selection.draws) - pool.keys():
+            raise UserError(f"{path}: {item.id}: draw {min(unknown)} is not in grid.draws")
+        draw, choice = chosen(selector, selection)
+        tau = pool[draws[0] if draw is None else draw][item.id]
+        yield score(args.step, item, tau, rules, str(cell["selector"]), choice)
+
+
+def score(
+    step: str,
+    item: Item,
+    tau: Trajectory,
+    rules: Rules,
+    selector: str | None = None,
+    choice: Choice | None = None,
+) -> Score:
     """Return how a trajectory did. A failed request is `errored`, never a wrong answer."""
     reply = tau.last
     grade = rules.grade(item, reply.text)
@@ -85,7 +143,11 @@ def score(step: str, item: Item, tau: Trajectory, rules: Rules) -> Score:
         empty=not tau.failed and not reply.text.strip(),
         kept_original=tau.kept_original,
         flags=item.flags,
+        prompt_tokens=reply.prompt_tokens,
         completion_tokens=reply.completion_tokens,
+        draw=tau.draw,
+        selector=selector,
+        choice=choice,
     )
 
 
@@ -93,13 +155,14 @@ def main(args: argparse.Namespace) -> None:
     """Score every trajectory of every declared cell."""
     items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
     rules = load_rules(args.rules)
-    rows = []
+    if (args.step == "select") != (args.selections is not None):
+        raise UserError("--selections belongs to --step select")
+    rows: list[Score] = []
     for cell in _cells(args):
-        path = cell_path("--trajectories", args.trajectories, cell)
-        taus = {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
-        if taus.keys() != items.keys():
-            odd = sorted(taus.keys() ^ items.keys())
-            raise UserError(f"{path}: not the items of {args.items}: {odd[0]} ({len(odd)} differ)")
+        if args.step == "select":
+            rows += _selected(args, cell, items, rules)
+            continue
+        taus = _read(args, cell, items)
         rows += [score(args.step, item, taus[item.id], rules) for item in items.values()]
     write_jsonl(args.out, rows)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stages import answer, feedback, respond, revise
+from stages import answer, borrow, feedback, respond, revise
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
@@ -112,23 +112,35 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
         write_jsonl(answers, [recorded(alone.out, question, grid.teacher)])
     elif args.condition in grid.told:
         stage = "feedback_told"
-    told = command(stage, feedback.parser())
-    told.items, told.trajectories = one_item, tau_file
-    if told.answers is not None:
-        told.answers = answers
-    text: str | None = "<<the teacher's feedback: this step has not run>>"
-    nothing = "<<nothing: an answer that the feedback is on failed>>"
-    if told.teacher is None:
-        text = feedback.prompts(told)[0][1]
-        yield "feedback: nobody is asked, this is the feedback", None, text or nothing
-    elif prompts := feedback.conversations(told):
-        yield "feedback: the teacher", told.model, rendered(told.model, prompts[0].messages)
+    elif args.condition in grid.own:
+        stage = "feedback_own"
+    borrows = args.condition in grid.borrowed
+    if borrows:
+        told = command("borrow", borrow.parser())
     else:
-        text = None
-        yield "feedback: the teacher", told.model, nothing
+        told = command(stage, feedback.parser())
+        told.items, told.trajectories = one_item, tau_file
+        if told.answers is not None:
+            told.answers = answers
     given = None
     if told.out.is_file():
         given = next((f for f in read_jsonl(told.out, Feedback) if f.item == item.id), None)
+    teacher = None if borrows else student if told.own else told.teacher
+    who = "the student itself" if args.condition in grid.own else "the teacher"
+    text: str | None = "<<the teacher's feedback: this step has not run>>"
+    nothing = "<<nothing: an answer that the feedback is on failed>>"
+    if borrows:
+        text = None if tau.failed else "<<the feedback on another item: this step has not run>>"
+        shown = (text if given is None else given.text) or nothing
+        yield "feedback: nobody is asked, this is the feedback on another item", None, shown
+    elif teacher is None:
+        text = feedback.prompts(told)[0][1]
+        yield "feedback: nobody is asked, this is the feedback", None, text or nothing
+    elif prompts := feedback.conversations(told):
+        yield f"feedback: {who}", told.model, rendered(told.model, prompts[0].messages)
+    else:
+        text = None
+        yield f"feedback: {who}", told.model, nothing
     if given is None:
         given = Feedback(
             item=item.id,
@@ -137,7 +149,7 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
             split=item.split,
             condition=args.condition,
             student=student,
-            teacher=told.teacher,
+            teacher=teacher,
             seed=seed,
             status="error" if text is None else "ok",
             text=text,
@@ -146,9 +158,8 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     retry = command("revise", revise.parser())
     retry.trajectories, retry.feedback = tau_file, scratch / "feedback.jsonl"
     write_jsonl(retry.feedback, [given])
-    shown = revise.conversations(retry)
-    if shown:
-        last = rendered(retry.model, shown[0].messages)
+    if asked_again := revise.conversations(retry):
+        last = rendered(retry.model, asked_again[0].messages)
         yield "revise: the student, given COMBINE(i, tau_i, f)", retry.model, last
     else:
         yield f"revise: the original stands, the feedback was {given.status}", None, ""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 LEVEL = 0.95
 ALPHA = 1 - LEVEL
@@ -52,8 +53,8 @@ def wilson(successes: int, n: int) -> Interval:
     """Return Wilson's interval of a rate (NaN for n = 0)."""
     if n == 0:
         return Interval(nan, nan)
-    found = stats.binomtest(successes, n).proportion_ci(LEVEL, method="wilson")
-    return Interval(float(found.low), float(found.high))
+    low, high = proportion_confint(successes, n, alpha=ALPHA, method="wilson")
+    return Interval(float(low), float(high))
 
 
 def stratified_means(values: Array, strata: Sequence[str], draws: int, seed: int) -> Resampled:
@@ -123,6 +124,22 @@ def percentile(replicates: Array, freedom: int) -> Interval:
     tail = stats.norm.sf(stats.t.isf(ALPHA / 2, freedom))
     low, high = np.quantile(kept, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def of_mean(values: Array, replicates: Array, freedom: int) -> Interval:
+    """Return the interval of a mean of scores in [0, 1].
+
+    It is the expanded percentile interval, but where all items score 0, or all 1, a bootstrap has
+    nothing to vary, and Wilson's interval for so many items stands in.
+
+    Args:
+        values: (items,) whose mean it is.
+        replicates: (draws,) bootstrap means of them.
+        freedom: degrees of freedom of the resampling.
+    """
+    if len(values) and (values == values[0]).all() and values[0] in (0.0, 1.0):
+        return wilson(int(values.sum()), len(values))
+    return percentile(replicates, freedom)
 
 
 def quotient(numerators: Array, denominators: Array) -> Array:

@@ -1,6 +1,7 @@
 """Which files of this project a stage module needs: its imports, followed, and data beside them."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "stages"
@@ -46,7 +47,8 @@ def is_empty(file: Path) -> bool:
     return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
 
 
-def closure(root: Path, module: str) -> set[str]:
+@cache
+def closure(root: Path, module: str) -> frozenset[str]:
     """Return the files (relative, posix) that running `module` can read of this project's code."""
     todo, seen, files = [module], set(), set()
     while todo:
@@ -59,4 +61,4 @@ def closure(root: Path, module: str) -> set[str]:
         if not is_empty(file):
             files |= {file, *data_beside(file)}
             todo += imported(root, file)
-    return {file.relative_to(root).as_posix() for file in files}
+    return frozenset(file.relative_to(root).as_posix() for file in files)

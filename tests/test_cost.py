@@ -61,7 +61,15 @@ def test_requests_follow_the_grid(house: Path) -> None:
         ("answer", "scripted"): ITEMS,
         ("feedback", "scripted"): ITEMS,
         ("feedback_compared", "scripted"): ITEMS,
-        ("revise", "tiny"): 3 * ITEMS,
+        ("feedback_own", "tiny"): ITEMS,
+        ("revise", "tiny"): 6 * ITEMS,
+        ("judge", "scripted"): ITEMS,
+        # Draws, then pools.
+        ("sample", "tiny"): 2 * ITEMS,
+        ("sample_conditioned", "tiny"): 2 * ITEMS,
+        ("select_logits", "tiny"): 0,
+        ("select_student", "tiny"): 2 * ITEMS,
+        ("select_teacher", "scripted"): 2 * ITEMS,
     }
 
 

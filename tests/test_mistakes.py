@@ -23,7 +23,17 @@ from conftest import ROOT
 
 from stages.models.card import ServedCard, write_card
 from stages.params import read_yaml
-from stages.records import Feedback, Item, Trajectory, read_jsonl, write_jsonl
+from stages.records import (
+    Completion,
+    Exchange,
+    Feedback,
+    Item,
+    Judgement,
+    Selection,
+    Trajectory,
+    read_jsonl,
+    write_jsonl,
+)
 
 PROMPTS = ROOT / "prompts"
 RULES = ROOT / "stages" / "tasks" / "extraction.yaml"
@@ -60,6 +70,36 @@ REVISE = (
 SCORE = (
     f"score --params params.yaml --step respond --items items.jsonl --rules {RULES} "
     "--trajectories {student}-{seed}.jsonl --out out"
+)
+OWN = FEEDBACK.format("self_feedback") + " --own --model model --calls out.calls --facts out.json"
+BORROW = (
+    "borrow --params params.yaml --condition another_item --student tiny --seed 0 --items "
+    f"items.jsonl --rules {RULES} --trajectories tiny-0.jsonl --feedback feedback.jsonl "
+    f"--template {PROMPTS}/feedback/another_item.jinja --out out"
+)
+LEAK = (
+    f"leak --params params.yaml --items items.jsonl --rules {RULES} "
+    "--feedback feedback.jsonl --out out"
+)
+JUDGE = (
+    "judge --params params.yaml --verdict explicit --student tiny --seed 0 --teacher scripted "
+    f"--model model --trajectories tiny-0.jsonl --template {PROMPTS}/judge/explicit.jinja {ENDS}"
+)
+SAMPLE = f"sample --params params.yaml --student tiny --seed 0 --draw 0 --model model {ANSWERING}"
+RETRYING = "--condition lazy --trajectories tiny-0.jsonl --feedback feedback.jsonl"
+SELECT = (
+    "select --by {} --selector {} --params params.yaml --student tiny --seed 0 --model model "
+    f"--candidates draw-{{{{draw}}}}.jsonl {ENDS}"
+)
+LIKELIEST = SELECT.format("logits", "student_logits")
+CHOICE = SELECT.format("student", "student_choice") + f" --template {PROMPTS}/select/choice.jinja"
+TEACHERS_CHOICE = (
+    CHOICE.replace("--by student", "--by teacher").replace("student_choice", "teacher_choice")
+    + " --teacher scripted"
+)
+SCORE_CHOSEN = (
+    SCORE.replace("--step respond", "--step select").replace("{student}-{seed}", "draw-{draw}")
+    + " --selections selections.jsonl"
 )
 SHOW = "show bbh/own_example/7 lazy --params params.yaml --pipeline pipeline.yaml"
 
@@ -153,7 +193,33 @@ def house(tmp_path: Path, item: Item, tau: Trajectory) -> Path:
             for one in taus
         ],
     )
+    for draw, text in enumerate(("A cork.\nAnswer: (B)", "A brick.\nAnswer: (A)")):
+        write_jsonl(tmp_path / f"draw-{draw}.jsonl", [candidate(one, draw, text) for one in taus])
+    write_jsonl(tmp_path / "selections.jsonl", [by_logits(one) for one in taus])
     return tmp_path
+
+
+def candidate(tau: Trajectory, draw: int, text: str) -> Trajectory:
+    reply = Completion(text=text, finish_reason="stop")
+    exchange = Exchange(messages=tau.exchanges[0].messages, reply=reply)
+    return tau.model_copy(update={"exchanges": (exchange,), "draw": draw})
+
+
+def by_logits(tau: Trajectory, **update: object) -> Selection:
+    return Selection(
+        item=tau.item,
+        suite=tau.suite,
+        task=tau.task,
+        split=tau.split,
+        selector="student_logits",
+        condition=tau.condition,
+        student="tiny",
+        chooser="tiny",
+        seed=0,
+        draws=(0, 1),
+        logprobs=(-1.0, -2.0),
+        tokens=(3, 3),
+    ).model_copy(update=update)
 
 
 def served(folder: Path, base_url: str) -> None:
@@ -171,7 +237,7 @@ def served(folder: Path, base_url: str) -> None:
 
 def test_the_commands_are_right(house: Path) -> None:
     """Without a mistake they run, so that it is the mistake that the tests below see."""
-    for command in (CHECK, FETCH, PREPARE, TOLD, SCORE):
+    for command in (CHECK, FETCH, PREPARE, TOLD, BORROW, LEAK, SCORE, SCORE_CHOSEN):
         done = stage(house, command)
         assert done.returncode == 0, done.stderr
         remove(house / "out")
@@ -190,13 +256,18 @@ def test_the_commands_are_right(house: Path) -> None:
         (CHECK, "scale: tiny", "scale: *tiny", "params.yaml:3: "),
         (CHECK, "scale: tiny", "scale: 2024-13-45", "params.yaml: "),
         (CHECK, "grid:\n  teacher", "gird:\n  teacher", "params.yaml: "),
-        (CHECK, "told: [lazy]", "told: [lazy, drill]", "grid: unknown condition drill"),
+        (
+            CHECK,
+            "told: [lazy, praise]",
+            "told: [lazy, praise, drill]",
+            "grid: unknown condition drill",
+        ),
         (CHECK, "teacher: scripted", "teacher: nobody", "grid.teacher: nobody is not"),
         (
             CHECK.replace(str(PROMPTS), "raw"),
             "scale: tiny",
             "scale: tiny",
-            "conditions.lazy: no prompt raw/feedback/lazy.jinja",
+            "conditions.another_item: no prompt raw/feedback/another_item.jinja",
         ),
         (CHECK, "students:\n  tiny:", "students:\n  small:", "students.small: no such key"),
         (FETCH, "  scripted:\n    engine", "  other:\n    engine", "models.scripted: not there"),
@@ -213,6 +284,21 @@ def test_the_commands_are_right(house: Path) -> None:
         (TOLD, "sees: [target]", "sees: [targets]", "conditions.lazy.sees.0: Input should be"),
         (ASKED, "teachers:\n  scripted", "teachers:\n  other", "teachers.scripted: not there"),
         (REVISE, "students:\n  tiny", "students:\n  other", "students.tiny: not there"),
+        (OWN, "students:\n  tiny", "students:\n  other", "students.tiny: not there"),
+        (BORROW, "  another_item: {", "  idle: {", "conditions.another_item: not there"),
+        (LEAK, "conditions:", "terms:", "params.yaml: conditions: not there"),
+        (JUDGE, "  explicit: {", "  other: {", "verdicts.explicit: not there"),
+        (JUDGE, "reads: json", "reads: yaml", "verdicts.explicit.reads: Input should be"),
+        (JUDGE, "teachers:\n  scripted", "teachers:\n  other", "teachers.scripted: not there"),
+        (SAMPLE, "students:\n  tiny", "students:\n  other", "students.tiny: not there"),
+        (CHOICE, "  student_choice: {", "  coin: {", "selectors.student_choice: not there"),
+        (CHOICE, "max_new_tokens: 4", "max_new_tokens: 0", "selectors.student_choice.max_new_"),
+        (CHOICE, "draws: [0, 1]", "draws: [0, 1, 2]", "draw-2.jsonl: no such file"),
+        (LIKELIEST, "draws: [0, 1]", "draws: [0, 1, 2]", "draw-2.jsonl: no such file"),
+        (TEACHERS_CHOICE, "teachers:\n  scripted", "teachers:\n  other", "teachers.scripted: not"),
+        (SCORE_CHOSEN, "draws: [0, 1]", "draws: [0, 1, 2]", "draw-2.jsonl: no such file"),
+        (SCORE_CHOSEN, "draws: [0, 1]", "draws: [1]", "bbh/own_example/7: draw 0 is not in grid"),
+        (SCORE_CHOSEN, "selectors:", "choosers:", "params.yaml: selectors: not there"),
         (SCORE, "seeds: [0]", "seeds: [0, 1]", "tiny-1.jsonl: no such file"),
         (SCORE, "seeds: [0]", "seeds: 0", "grid.seeds: Input should be a valid array"),
     ],
@@ -227,7 +313,12 @@ def test_params(house: Path, command: str, old: str, new: str, message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "command", [CHECK, FETCH, DOWNLOAD, PREPARE, RESPOND, ANSWER, TOLD, SCORE], ids=short
+    "command",
+    [
+        *(CHECK, FETCH, DOWNLOAD, PREPARE, RESPOND, ANSWER, TOLD, SCORE),
+        *(BORROW, LEAK, JUDGE, SAMPLE, CHOICE),
+    ],
+    ids=short,
 )
 def test_params_that_are_no_params(house: Path, command: str) -> None:
     path = house / "params.yaml"
@@ -261,6 +352,11 @@ LINES: dict[str, tuple[bytes, str]] = {
         (REVISE, "feedback.jsonl"),
         (SCORE, "items.jsonl"),
         (SCORE, "tiny-0.jsonl"),
+        (BORROW, "feedback.jsonl"),
+        (LEAK, "feedback.jsonl"),
+        (JUDGE, "tiny-0.jsonl"),
+        (CHOICE, "draw-1.jsonl"),
+        (SCORE_CHOSEN, "selections.jsonl"),
     ],
     ids=short,
 )
@@ -294,6 +390,18 @@ def edit(path: Path, old: str, new: str, *, line: int) -> None:
         (SCORE, "items.jsonl", "bbh/own/8", "bbh/own/9", "tiny-0.jsonl: not the items of items"),
         (SCORE, "items.jsonl", "bbh/own/8", "bbh/own_example/7", "items.jsonl:2: id: bbh/own"),
         (SCORE, "items.jsonl", '"letter"', '"rune"', "families.rune: not there"),
+        (JUDGE, "tiny-0.jsonl", "bbh/own/8", "bbh/own_example/7", "tiny-0.jsonl:2: item: bbh/own"),
+        (BORROW, "feedback.jsonl", "bbh/own/8", "bbh/own/9", "feedback.jsonl: bbh/own/8 is not th"),
+        (BORROW, "items.jsonl", "bbh/own/8", "bbh/own/9", "items.jsonl: bbh/own/8 is not there"),
+        (LEAK, "feedback.jsonl", "bbh/own/8", "bbh/own/9", "feedback.jsonl: not the items of item"),
+        (CHOICE, "draw-1.jsonl", "bbh/own/8", "bbh/own/9", "draw-1.jsonl: not the items of the fi"),
+        (LIKELIEST, "draw-1.jsonl", "bbh/own/8", "bbh/own/9", "draw-1.jsonl: not the items of th"),
+        (CHOICE, "draw-0.jsonl", "bbh/own/8", "bbh/own_example/7", "draw-0.jsonl:2: item: bbh/own"),
+        (SCORE_CHOSEN, "draw-1.jsonl", "bbh/own/8", "bbh/own/9", "draw-1.jsonl: not the items of"),
+        (SCORE_CHOSEN, "selections.jsonl", "bbh/own/8", "bbh/own/9", "selections.jsonl: not the i"),
+        (SCORE_CHOSEN, "selections.jsonl", "[0,1]", "[0,7]", "selections.jsonl: bbh/own/8: draw 7"),
+        (SCORE_CHOSEN, "selections.jsonl", "[3,3]", "[3,0]", "selections.jsonl:2: tokens.1: "),
+        (SCORE_CHOSEN, "selections.jsonl", "[3,3]", "[3]", "selections.jsonl:2: Value error, not"),
     ],
     ids=short,
 )
@@ -319,6 +427,15 @@ def test_a_trajectory_that_stands_there_twice(house: Path) -> None:
         (RESPOND, "model/card.json", "model/card.json: no such file; is model a model folder?"),
         (ASKED, "model/card.json", "model/card.json: no such file; is model a model folder?"),
         (REVISE, "model/card.json", "model/card.json: no such file; is model a model folder?"),
+        (JUDGE, "tiny-0.jsonl", "tiny-0.jsonl: no such file"),
+        (JUDGE, "model/card.json", "model/card.json: no such file; is model a model folder?"),
+        (OWN, "model/card.json", "model/card.json: no such file; is model a model folder?"),
+        (SAMPLE, "items.jsonl", "items.jsonl: no such file"),
+        (CHOICE, "draw-1.jsonl", "draw-1.jsonl: no such file"),
+        (LIKELIEST, "model/card.json", "model/card.json: no such file; is model a model folder?"),
+        (BORROW, "feedback.jsonl", "feedback.jsonl: no such file"),
+        (LEAK, "feedback.jsonl", "feedback.jsonl: no such file"),
+        (SCORE_CHOSEN, "selections.jsonl", "selections.jsonl: no such file"),
         (SHOW, "pipeline.yaml", "pipeline.yaml: no such file"),
     ],
     ids=short,
@@ -362,15 +479,53 @@ def test_a_pattern_with_an_unknown_placeholder(house: Path, name: str) -> None:
     refused(house, SCORE.replace("{student}-{seed}", name), f"--trajectories {name}.jsonl: ")
 
 
+@pytest.mark.parametrize("name", ["{student}", "{draw}-{}", "{draw", "{draw.x}"])
+def test_candidates_have_one_axis(house: Path, name: str) -> None:
+    message = f"--candidates {name}.jsonl: the axes of this step are {{draw}}"
+    for command in (CHOICE, LIKELIEST):
+        refused(house, command.replace("draw-{draw}", name), message)
+
+
+def test_what_a_candidate_answers(house: Path) -> None:
+    """Items, or trajectories with feedback: never both, and never half of the latter."""
+    message = "give --items, or --condition, --trajectories and --feedback"
+    without = SAMPLE.replace("--items items.jsonl", "")
+    refused(house, without, message)
+    refused(house, f"{SAMPLE} {RETRYING}", message)
+    for flag in ("--condition lazy", "--trajectories tiny-0.jsonl", "--feedback feedback.jsonl"):
+        refused(house, f"{without} {RETRYING.replace(flag, '')}", message)
+        refused(house, f"{SAMPLE} {flag}", message)
+    # With all of it, the next thing that is missed is the key.
+    retrying = without.replace("respond/task", "revise/retry")
+    refused(house, f"{retrying} {RETRYING}", "OWN_API_KEY is not set")
+
+
+def test_flags_that_need_each_other(house: Path) -> None:
+    refused(house, CHOICE.split(" --template")[0], "--by student needs --template")
+    refused(house, TEACHERS_CHOICE.split(" --teacher")[0], "--by teacher needs --teacher")
+    refused(house, OWN.replace("--model model", ""), "--teacher and --own need --model")
+    refused(house, OWN.replace("--calls out.calls", ""), "--teacher and --own need --calls")
+    refused(house, f"{SCORE} --selections x.jsonl", "--selections belongs to --step select")
+    chosen = SCORE_CHOSEN.split(" --selections")[0]
+    refused(house, chosen, "--selections belongs to --step select")
+
+
+def test_a_server_that_cannot_score(house: Path) -> None:
+    refused(house, LIKELIEST, "cannot score given text")
+
+
 def test_nothing_new_is_written(house: Path) -> None:
     (house / "params.yaml").write_text("scale: tiny\n")
-    for command in (CHECK, FETCH, DOWNLOAD, PREPARE, RESPOND, TOLD, ASKED, REVISE, SCORE):
+    for command in (
+        *(CHECK, FETCH, DOWNLOAD, PREPARE, RESPOND, TOLD, ASKED, REVISE, SCORE),
+        *(OWN, BORROW, LEAK, JUDGE, SAMPLE, CHOICE, TEACHERS_CHOICE, LIKELIEST, SCORE_CHOSEN),
+    ):
         refused(house, command, "error: params.yaml: ", older=False)
         assert not list(house.glob("out*"))
 
 
 def test_a_teacher_needs_a_model(house: Path) -> None:
-    refused(house, TOLD + " --teacher scripted", "--teacher needs --model")
+    refused(house, TOLD + " --teacher scripted", "--teacher and --own need --model")
 
 
 @pytest.mark.parametrize(
@@ -424,7 +579,7 @@ def server() -> Iterator[tuple[str, list[str]]]:
 def test_without_a_key_nothing_is_asked(house: Path, server: tuple[str, list[str]]) -> None:
     address, asked = server
     served(house, address)
-    for command in (ASKED, RESPOND, REVISE):
+    for command in (ASKED, RESPOND, REVISE, OWN, JUDGE, SAMPLE, CHOICE, TEACHERS_CHOICE):
         refused(house, command, "OWN_API_KEY is not set, and ")
         (house / "out").unlink()
     assert asked == []
@@ -495,7 +650,10 @@ def test_help_is_light(module: str) -> None:
 
 def test_what_needs_no_model_is_light(house: Path) -> None:
     house_params = house / "params.yaml"
-    for command in (CHECK, FETCH, DOWNLOAD.replace("--out out", "--out raw"), PREPARE, TOLD, SCORE):
+    for command in (
+        *(CHECK, FETCH, DOWNLOAD.replace("--out out", "--out raw"), PREPARE, TOLD, SCORE),
+        *(BORROW, LEAK, SCORE_CHOSEN),
+    ):
         assert imports(house, command) == "0 []", command
         remove(house / "out")
 
@@ -506,42 +664,61 @@ def test_what_needs_no_model_is_light(house: Path) -> None:
         assert imports(house, f"{command} --test tasks/bbh/test.jsonl") == "0 []", split
     items = read_jsonl(house / "tasks" / "bbh" / "test.jsonl", Item)
     [tau, *_] = read_jsonl(house / "tiny-0.jsonl", Trajectory)
-    for condition in (None, *read_yaml(house_params)["conditions"]):
-        taus = [
-            tau.model_copy(
-                update={
-                    "item": item.id,
-                    "task": item.task,
-                    "condition": condition,
-                }
+    taus = [tau.model_copy(update={"item": item.id, "task": item.task}) for item in items]
+    params = read_yaml(house_params)
+    for condition in (None, *params["conditions"]):
+        told = [one.model_copy(update={"condition": condition}) for one in taus]
+        write_jsonl(house / f"{condition or 'none'}-tiny-0.jsonl", told)
+        write_jsonl(
+            house / f"feedback-{condition}-tiny-0.jsonl",
+            [
+                Feedback(
+                    item=one.item, suite=one.suite, task=one.task, split=one.split,
+                    condition=condition or "none", student="tiny", teacher="scripted", seed=0,
+                    status="error", text=None, exchange=None,
+                )
+                for one in taus
+            ],
+        )  # fmt: skip
+    for pool, condition in (("alone", None), ("conditioned", params["grid"]["base"])):
+        told = [one.model_copy(update={"condition": condition}) for one in taus]
+        for draw in params["grid"]["draws"]:
+            drawn = [candidate(one, draw, f"Answer: {draw}") for one in told]
+            write_jsonl(house / f"{pool}-{draw}.jsonl", drawn)
+        for selector in params["selectors"]:
+            chosen = [by_logits(one, selector=selector) for one in told]
+            write_jsonl(house / f"{pool}-{selector}.jsonl", chosen)
+    write_jsonl(
+        house / "judgements.jsonl",
+        [
+            Judgement(
+                item=one.item, suite=one.suite, task=one.task, split=one.split, verdict="explicit",
+                student="tiny", teacher="scripted", seed=0, exchange=one.exchanges[0],
             )
-            for item in items
-        ]
-        write_jsonl(house / f"{condition or 'none'}-tiny-0.jsonl", taus)
+            for one in taus
+        ],
+    )  # fmt: skip
     for step, pattern in (
         ("respond", "none-{student}-{seed}"),
         ("answer", "none-tiny-0"),
         ("revise", "{condition}-{student}-{seed}"),
+        ("sample", "{pool}-{draw}"),
+        ("select", "{pool}-{draw}"),
     ):
         command = SCORE.replace("items.jsonl", "tasks/bbh/test.jsonl").replace("respond", step)
         command = command.replace("{student}-{seed}", pattern)
         command = command.replace("--out out", f"--out scores/bbh/{step}.jsonl")
+        if step == "select":
+            command += " --selections {pool}-{selector}.jsonl"
         assert imports(house, command) == "0 []"
-    for condition in ("unconstrained", "teacher_answer"):
-        said = [
-            Feedback(
-                item=item.id, suite=item.suite, task=item.task, split=item.split,
-                condition=condition, student="tiny", teacher="scripted", seed=0,
-                status="error", text=None, exchange=None,
-            )
-            for item in items
-        ]  # fmt: skip
-        write_jsonl(house / f"feedback-{condition}-tiny-0.jsonl", said)
+    given = "feedback-{condition}-{student}-{seed}.jsonl"
+    command = LEAK.replace("items.jsonl", "tasks/bbh/test.jsonl").replace("feedback.jsonl", given)
+    assert imports(house, command.replace("--out out", "--out scores/bbh/feedback.jsonl")) == "0 []"
     ended = imports(
         house,
         f"report --params params.yaml --scores scores --tasks tasks --paper {ROOT}/data/paper "
-        "--feedback feedback-{condition}-{student}-{seed}.jsonl "
-        "--out tables --metrics metrics.json",
+        f"--feedback {given} --judgements judgements.jsonl --selections {{pool}}-{{selector}}.jsonl"
+        " --tables tables --figures figures --metrics metrics.json",
     )
     assert ended.startswith("0 ")
     assert "torch" not in ended

@@ -188,26 +188,75 @@ def changed(*changes: tuple[str, object]) -> dict[str, Any]:
             "prices.other: no such key under models",
         ),
         ([("grid.teacher", "tiny")], "grid.teacher: tiny is not under teachers"),
-        ([("grid.told", ["lazy", "idle"])], "grid: unknown condition idle"),
-        ([("grid.told", [])], "conditions.lazy: not in grid.asked, compared or told"),
+        ([("grid.told", ["lazy", "praise", "idle"])], "grid: unknown condition idle"),
+        ([("grid.told", ["praise"])], "conditions.lazy: not in grid.asked, compared, told, borr"),
         ([("grid.told", ["lazy", "unconstrained"])], "grid: Value error, a condition stands"),
         ([("grid.asked", ["unconstrained"] * 2)], "grid: Value error, a condition stands"),
         ([("grid.seeds", [1, 0, 1])], "grid: Value error, seeds repeat"),
         (
-            [("conditions.own", {"sees": [], "sentences": 1}), ("grid.told", ["lazy", "own"])],
+            [
+                ("conditions.own", {"sees": [], "sentences": 1}),
+                ("grid.told", ["lazy", "praise", "own"]),
+            ],
             f"conditions.own: no prompt {PROMPTS}/feedback/own.jinja",
         ),
-        (
-            [("grid.asked", ["unconstrained", "teacher_answer"]), ("grid.compared", [])],
-            "conditions.teacher_answer: sees teacher_answer, so grid.compared",
+        ([("grid.controls", ["praise", "idle"])], "grid.controls: unknown condition idle"),
+        # A condition stands where what it sees is at hand.
+        *(
+            (
+                [(f"grid.{place}", [*TINY["grid"][place], slug]), (f"grid.{own}", [])],
+                f"conditions.{slug}: what sees {seen} stands in grid.{own}, and nothing else does",
+            )
+            for slug, own, seen in (
+                ("teacher_answer", "compared", "teacher_answer"),
+                ("another_item", "borrowed", "other_feedback"),
+            )
+            for place in ("asked", "compared", "told", "borrowed", "own")
+            if place not in (own, "compared")
         ),
         (
-            [("grid.told", ["lazy", "teacher_answer"]), ("grid.compared", [])],
-            "conditions.teacher_answer: sees teacher_answer, so grid.compared",
+            [("grid.compared", ["teacher_answer", "lazy"]), ("grid.told", ["praise"])],
+            "conditions.lazy: what sees teacher_answer stands in grid.compared",
         ),
         (
-            [("grid.compared", ["teacher_answer", "lazy"]), ("grid.told", [])],
-            "grid.compared: lazy does not see teacher_answer",
+            [("grid.borrowed", ["another_item", "lazy"]), ("grid.told", ["praise"])],
+            "conditions.lazy: what sees other_feedback stands in grid.borrowed",
+        ),
+        *(
+            ([("grid.base", slug)], f"grid.base: {slug} is not in grid.asked or compared")
+            for slug in ("lazy", "another_item", "self_feedback", "idle")
+        ),
+        # Error identification and best-of-k.
+        ([("grid.verdict", "idle")], "grid.verdict: idle is not under verdicts"),
+        ([("verdicts", {})], "verdicts: Dictionary should have at least 1"),
+        (
+            [("verdicts.own", TINY["verdicts"]["explicit"])],
+            f"verdicts.own: no prompt {PROMPTS}/judge/own.jinja",
+        ),
+        ([("verdicts.explicit.reads", "yaml")], "verdicts.explicit.reads: Input should be 'json'"),
+        ([("verdicts.explicit.sentences", 0)], "verdicts.explicit.sentences: Input should be gr"),
+        ([("verdicts.explicit.max_new_tokens", 0)], "verdicts.explicit.max_new_tokens: Input sho"),
+        ([("selectors.student_choice", MISSING)], "selectors: must be student_logits, student_c"),
+        ([("selectors.coin", {"max_new_tokens": 1})], "selectors: must be student_logits, stude"),
+        ([("selectors.student_logits.reduce", MISSING)], "selectors.student_logits.reduce: belon"),
+        ([("selectors.student_choice.reduce", "mean")], "selectors.student_choice.reduce: belongs"),
+        ([("selectors.student_logits.reduce", "max")], "selectors.student_logits.reduce: Input"),
+        ([("selectors.student_choice.max_new_tokens", 0)], "selectors.student_choice.max_new_to"),
+        ([("grid.draws", [])], "grid.draws: Tuple should have at least 1"),
+        ([("grid.draws", [0, -1])], "grid.draws.1: Input should be greater"),
+        ([("grid.draws", [0, 1, 0])], "grid: Value error, draws repeat"),
+        ([("grid.draws", list(range(27)))], "grid.draws: at most 26 candidates"),
+        (
+            [("students.tiny.sampling.temperature", 0)],
+            "students.tiny.sampling.temperature: 0 makes all of grid.draws alike",
+        ),
+        (
+            [("students", {"scripted": TINY["students"]["tiny"]})],
+            "models.scripted: cannot score given text, which student_logits needs: set its end_to",
+        ),
+        (
+            [("models.tiny", {"engine": "file", "path": "x.jsonl", "sha256": "0" * 64})],
+            "models.tiny: cannot score given text, which student_logits needs",
         ),
         ([("report.paper_students", {"big": "7B"})], "report.paper_students.big: no such key"),
         # Wrong values.
@@ -258,6 +307,20 @@ def test_the_example_that_is_broken_is_sound(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("'2024-07-18'", "2024-07-18"))
     with pytest.raises(UserError, match=r"prices\.tiny\.as_of: put the date in quotation marks"):
         check_whole(path, PROMPTS)
+
+
+def test_what_has_nothing_to_differ_or_can_score_is_sound(tmp_path: Path) -> None:
+    for changes in (
+        [("students.tiny.sampling.temperature", 0), ("grid.draws", [3])],
+        [("grid.draws", list(range(26)))],
+        [
+            ("students", {"scripted": TINY["students"]["tiny"]}),
+            ("models.scripted.end_token", "<|im_end|>"),
+            ("report.paper_students", {}),
+        ],
+        [("selectors.student_logits.reduce", "sum")],
+    ):
+        check_whole(write(tmp_path, changed(*changes)), PROMPTS)
 
 
 def places(section: dict[str, Any], before: str = "") -> Iterator[str]:

@@ -27,7 +27,10 @@ from stages.params import Params
 from stages.pipeline import cell_arguments
 
 SCALES = ["laptop", "paper", "open", "tiny"]
-OUTPUT_FLAGS = {"--out", "--calls", "--facts", "--train", "--test", "--metrics"}
+OUTPUT_FLAGS = {
+    *("--out", "--calls", "--facts", "--train", "--test"),
+    *("--tables", "--figures", "--metrics"),
+}
 
 
 def load(root: Path) -> list[PipelineStage]:
@@ -76,8 +79,8 @@ def wrong_files(stage: PipelineStage) -> set[str]:
     named_in, named_out = set(), set()
     for flag, value in pairwise(command):
         if flag.startswith("--") and "/" in value:
-            # A pattern over cells stands for its folder.
-            path = value if "{" not in value else str(Path(value).parent)
+            # A pattern over cells stands for the folder that they are all in.
+            path = value if "{" not in value else str(Path(value.split("{")[0] + "x").parent)
             (named_out if flag in OUTPUT_FLAGS else named_in).add(path)
     declared = {path for path in files_of(stage.deps) if not path.startswith("stages/")}
     named_in = {path for path in named_in if not path.startswith("stages/")}
@@ -140,12 +143,17 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     print(f"{scale}: {total} cells, {counts}")
     students = {"laptop": 1, "paper": 3, "open": 3, "tiny": 1}[scale]
     seeds = 3 if students == 3 else 1
-    conditions = 3 if scale == "tiny" else 5
+    conditions = 6 if scale == "tiny" else 10
     assert counts["respond"] == students * seeds
+    assert counts["judge"] == students * seeds * (1 if scale == "tiny" else 2)
     assert counts["revise"] == students * seeds * conditions
-    feedback = ("feedback", "feedback_compared", "feedback_told")
+    feedback = ("feedback", "feedback_compared", "feedback_told", "feedback_own", "borrow")
     assert sum(counts[name] for name in feedback) == counts["revise"]
-    assert total <= (40 if scale == "tiny" else 250)
+    draws = 4 if students == 3 else 2
+    assert counts["sample"] == counts["sample_conditioned"] == students * seeds * draws
+    for by in ("logits", "student", "teacher"):
+        assert counts[f"select_{by}"] == students * seeds * 2
+    assert total <= {"tiny": 40, "laptop": 50}.get(scale, 400)
 
 
 def test_only_the_report_writes_reports(pipelines: dict[str, list[PipelineStage]]) -> None:
@@ -183,7 +191,7 @@ def test_a_change_reaches_its_own_cells_only(
     stages = pipelines[scale]
     everything = {str(stage.name) for stage in stages}
     revised = {name for name in everything if name.startswith("revise@")}
-    downstream = {"score_revise@bbh", "report"}
+    downstream = {"score_revise@bbh", "leak@bbh", "report"}
     params = yaml.safe_load((ROOT / "scales" / f"{scale}.yaml").read_text())
 
     for change in (
@@ -194,11 +202,14 @@ def test_a_change_reaches_its_own_cells_only(
         feedback = {n for n in everything if n.startswith("feedback@bbh-regex_focused-")}
         own_revised = {n for n in revised if "-regex_focused-" in n}
         assert feedback
-        # `conditions` as a whole is read for its keys by the score of revise and by the report.
+        # `conditions` as a whole is read for its keys by the score of revise, leak and the report.
         assert reached == feedback | own_revised | downstream
 
     _, reached = stale(stages, path="stages/tasks/extraction.yaml")
-    assert reached == {"score_respond@bbh", "score_answer@bbh", "score_revise@bbh", "report"}
+    # Which answers are right decides whose feedback is borrowed; else nothing is generated anew.
+    scored = {f"score_{step}@bbh" for step in ("respond", "answer", "revise", "sample", "select")}
+    matched = {n for n in everything if n.startswith("borrow@") or "-another_item-" in n}
+    assert reached == scored | matched | {"leak@bbh", "report"}
 
     student = next(iter(params["students"]))
     _, reached = stale(stages, key=f"students.{student}.sampling.temperature")
@@ -209,11 +220,25 @@ def test_a_change_reaches_its_own_cells_only(
     assert {n for n in everything if n.startswith("respond@") and student in n} <= reached
     if len(params["students"]) > 1:
         others = {n for n in everything - reached if n.startswith(("respond@", "revise@"))}
-        assert len(others) == len([n for n in revised if student not in n]) * 6 // 5
+        assert len(others) == len([n for n in revised if student not in n]) * 11 // 10
 
     teacher = params["grid"]["teacher"]
     _, reached = stale(stages, key=f"teachers.{teacher}.sampling.max_new_tokens")
     assert not any(name.startswith(("respond@", "feedback_told@", "fetch@")) for name in reached)
+
+    # What is drawn, chosen or judged hangs on nothing but its own entry.
+    _, reached = stale(stages, key="grid.draws")
+    kinds = {name.split("@")[0] for name in reached}
+    assert kinds == {
+        *("select_logits", "select_student", "select_teacher"),
+        *("score_sample", "score_select", "report"),
+    }
+    _, reached = stale(stages, key="selectors.student_logits.reduce")
+    assert {name.split("@")[0] for name in reached} == {"select_logits", "score_select", "report"}
+    for change in ({"path": "prompts/judge/explicit.jinja"}, {"key": "verdicts.explicit"}):
+        _, reached = stale(stages, **change)
+        judged = {n for n in everything if n.startswith("judge@bbh-explicit-")}
+        assert reached == judged | {"report"}
 
     _, reached = stale(stages, key="suites.bbh.test")
     assert "download@bbh" not in reached

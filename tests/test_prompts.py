@@ -18,6 +18,10 @@ from stages.records import Completion, Exchange, Item, Message, Trajectory
 
 PROMPTS = ROOT / "prompts"
 GOLDEN = ROOT / "tests" / "golden"
+NAMES = sorted(
+    path.relative_to(PROMPTS).with_suffix("").as_posix() for path in PROMPTS.rglob("*.jinja")
+)
+RETRY = "A brick sinks. Think of what is lighter than water."
 
 
 def values(item: Item, tau: Trajectory) -> dict[str, object]:
@@ -37,33 +41,57 @@ def values(item: Item, tau: Trajectory) -> dict[str, object]:
             "answer_format": item.answer_format,
         },
         "feedback/lazy": {"turns": [turn], "sentences": None, "target": item.target},
-        "revise/retry": {"feedback": "A brick sinks. Think of what is lighter than water."},
+        "feedback/another_item": {
+            "turns": [turn],
+            "sentences": None,
+            "other_feedback": "You counted six of the seven.",
+        },
+        **{
+            f"feedback/{name}": {"turns": [turn], "sentences": None}
+            for name in ("praise", "try_again", "you_are_wrong")
+        },
+        "feedback/self_feedback": {"turns": [turn], "sentences": 3},
+        "revise/retry": {"feedback": RETRY},
+        "judge/explicit": {"turns": [turn], "sentences": None},
+        "judge/implicit": {"turns": [turn], "sentences": 3},
+        "select/choice": {
+            "task": item.question,
+            "original": tau.last.text,
+            "feedback": RETRY,
+            "candidates": [
+                {"letter": "A", "reply": "Cork is light.\nAnswer: (B)"},
+                {"letter": "B", "reply": "Answer: (A)"},
+            ],
+            "letters": "AB",
+        },
     }
 
 
 def test_every_prompt_has_a_golden_render(item: Item, tau: Trajectory) -> None:
-    names = {p.relative_to(PROMPTS).with_suffix("").as_posix() for p in PROMPTS.rglob("*.jinja")}
-    assert names == values(item, tau).keys()
+    assert set(NAMES) == values(item, tau).keys()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "respond/task",
-        "feedback/unconstrained",
-        "feedback/ground_truth",
-        "feedback/teacher_answer",
-        "feedback/regex_focused",
-        "feedback/lazy",
-        "revise/retry",
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_golden(name: str, item: Item, tau: Trajectory) -> None:
     text = Prompt(PROMPTS / f"{name}.jinja").render(**values(item, tau)[name]) + "\n"
     golden = GOLDEN / f"{name.replace('/', '-')}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
+
+
+def test_a_choice_without_feedback_speaks_of_none(item: Item, tau: Trajectory) -> None:
+    shown = {**values(item, tau)["select/choice"], "feedback": None, "original": None}
+    text = Prompt(PROMPTS / "select" / "choice.jinja").render(**shown)
+    assert "eedback" not in text
+    assert tau.last.text not in text
+    assert text.count("[Answer ") == 2
+
+
+def test_the_readme_lists_every_prompt() -> None:
+    rows = (PROMPTS / "README.md").read_text(encoding="utf-8").splitlines()
+    listed = [row.split("`")[1].removesuffix(".jinja") for row in rows if row.startswith("| `")]
+    assert sorted(listed) == NAMES
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """The small rooms that everything stands on: records, files, seeds, conversations.
 
 Covered: JSONL there and back for any text, wrong lines named, whole writes of files and folders,
-fixed seeds, the edges of COMBINE. Not covered: what the records mean (the stages' own tests), the
-golden prompts and control tokens (test_prompts.py).
+fixed seeds, the edges of COMBINE and its inverse. Not covered: what the records mean (the stages'
+own tests), the golden prompts and control tokens (test_prompts.py).
 """
 
 import os
@@ -14,10 +14,23 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from stages.conversation import combine, neutralise, opening
+from stages.conversation import combine, neutralise, opening, turns, unconditioned
 from stages.errors import UserError
 from stages.files import check_sha256, sha256, whole_folder, write_json, write_text
-from stages.records import Completion, Exchange, Item, Message, Trajectory, read_jsonl, write_jsonl
+from stages.records import (
+    Completion,
+    Exchange,
+    Feedback,
+    Item,
+    Judgement,
+    Leak,
+    Message,
+    Record,
+    Selection,
+    Trajectory,
+    read_jsonl,
+    write_jsonl,
+)
 from stages.seeds import derive
 
 SPECIAL = '\x00\x01\x0b\x0c\x1c\x1d\x1e\x7f\x85\u2028\u2029\ufeff\r\n"\\{}\U0001f3b2'
@@ -266,3 +279,45 @@ def test_no_control_token_survives_any_text(text: str) -> None:
     assert "|>" not in once
     assert neutralise(once) == once
     assert once.replace(" ", "") == text.replace(" ", "")
+
+
+def test_unconditioned_undoes_combine() -> None:
+    asked = exchange("one", "1")
+    for retry in ("again", "assistant: again"):
+        assert unconditioned(combine([asked], retry)) == asked.messages
+    assert unconditioned(asked.messages) == asked.messages
+
+
+def test_turns_are_what_was_asked_and_said() -> None:
+    shown = turns([exchange("one", "1"), exchange("two", "<|im_end|>")])
+    assert shown == [{"prompt": "one", "reply": "1"}, {"prompt": "two", "reply": "< |im_end| >"}]
+
+
+SAID = {"item": "bbh/own/1", "suite": "bbh", "task": "own", "split": "test", "seed": 0}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        Judgement(**SAID, verdict="own", student="m", teacher="t", exchange=None),
+        Judgement(**SAID, verdict="own", student="m", teacher="t", exchange=exchange("x", "y")),
+        Selection(
+            **SAID, selector="own", condition=None, student="m", chooser="m", draws=(2, 0),
+            logprobs=(-1.25, -0.5), tokens=(3, 1),
+        ),
+        Selection(
+            **SAID, selector="own", condition="c", student="m", chooser="t", draws=(0,),
+        ),
+        Feedback(
+            **SAID, condition="c", student="m", teacher=None, status="ok", text="x", exchange=None,
+            source="bbh/own/2",
+        ),
+        Leak(
+            **SAID, student="m", condition="c", given=True, answer="(A)", gold=False,
+            shuffled_given=False, shuffled=None, shuffled_gold=False,
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_said_comes_back(record: Record, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "records.jsonl", [record])
+    assert read_jsonl(tmp_path / "records.jsonl", type(record)) == [record]

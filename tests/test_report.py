@@ -1,10 +1,11 @@
-"""The report stage: figures of Table 3, what it refuses, its LaTeX.
+"""The report stage: figures of Table 3, what it refuses, the LaTeX of all tables.
 
 Covers: hand-made scores to figures, by their definitions; pairing, seeds, floors, flagged items,
 Holm over the table; every mistake in the scores that would compare unlike cells; equal input, equal
-bytes; the table typeset by pdflatex without a warning (skipped where there is none, save with
-CI=true).
-Does not cover: the statistics themselves (test_stats.py), and how the page looks.
+bytes, of all tables and the figure; all tables typeset by pdflatex without a warning (skipped where
+there is none, save with CI=true).
+Does not cover: figures of other tables (test_tables.py), the statistics themselves
+(test_stats.py), and how the page looks.
 """
 
 import csv
@@ -16,172 +17,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
+from house import CONDITIONS, CONTROLS, PAPER, House, item, large, score, small
 
-from stages import report
 from stages.errors import UserError
-from stages.records import (
-    Completion,
-    Exchange,
-    Feedback,
-    FinishReason,
-    Item,
-    Outcome,
-    Score,
-    Split,
-    write_jsonl,
-)
 from stages.reporting import latex
 from stages.stats import wilson
 
-PAPER = Path(__file__).parents[1] / "data" / "paper"
-CONDITIONS = {
-    "ground_truth": ["target"],
-    "unconstrained": [],
-    "teacher_answer": ["teacher_answer"],
-    "lazy": ["target"],
-    "regex_focused": ["answer_format"],
-}
-
-
-def item(task: str, index: int, split: Split = "test", target: str = "A", **more: object) -> Item:
-    values: dict[str, object] = {
-        "id": f"bbh/{task}/{split}-{index}",
-        "suite": "bbh",
-        "task": task,
-        "split": split,
-        "index": index,
-        "question": "Which one?",
-        "answer_format": "a letter",
-        "family": "letter",
-        "options": {"A": "this", "B": "that"},
-        "target": target,
-        "flags": (),
-    }
-    return Item(**(values | more))  # type: ignore[arg-type]
-
-
-def score(
-    of: Item, condition: str | None, outcome: Outcome, *, student: str = "small", **more: object
-) -> Score:
-    right = outcome == "correct"
-    values: dict[str, object] = {
-        "step": "revise" if condition else "respond",
-        "suite": "bbh",
-        "task": of.task,
-        "item": of.id,
-        "split": of.split,
-        "model": student,
-        "condition": condition,
-        "seed": 0,
-        "outcome": outcome,
-        "score": float(right),
-        "solved": right,
-        "strict": None,
-        "tolerant": None,
-        "tolerant_score": float(right),
-        "cues": 1,
-        "finish_reason": "stop",
-        "empty": False,
-        "kept_original": None,
-        "flags": of.flags,
-        "completion_tokens": 10,
-    }
-    return Score(**(values | more))  # type: ignore[arg-type]
-
-
-def feedback(of: Item, condition: str, student: str, reason: FinishReason) -> Feedback:
-    reply = Completion(text="Look again.", finish_reason=reason)
-    status = {"stop": "ok", "length": "truncated"}.get(reason, reason)
-    return Feedback(
-        item=of.id,
-        suite=of.suite,
-        task=of.task,
-        split=of.split,
-        condition=condition,
-        student=student,
-        teacher="tutor",
-        seed=0,
-        status=status,  # type: ignore[arg-type]
-        text=None,
-        exchange=Exchange(messages=(), reply=reply),
-    )
-
-
-class House:
-    """A folder with everything that the stage reads."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.items: list[Item] = []
-        self.train: list[Item] = []
-        self.scores: list[Score] = []
-        # How the teacher's reply to (condition, item) ended, where it did not just stop.
-        self.replies: dict[tuple[str, str], FinishReason] = {}
-        self.params: dict[str, object] = {
-            "scale": "tiny",
-            "students": {"small": {}},
-            "teachers": {"tutor": {}},
-            "conditions": {
-                slug: {"sees": sees, "sentences": None} for slug, sees in CONDITIONS.items()
-            },
-            "grid": {
-                "teacher": "tutor",
-                "seeds": [0],
-                "asked": ["ground_truth", "unconstrained", "regex_focused"],
-                "compared": ["teacher_answer"],
-                "told": ["lazy"],
-            },
-            "report": {
-                "bootstrap": 500,
-                "seed": 0,
-                "labels": {"small": "Small_1 & co"},
-                "paper_students": {"small": "0.5B"},
-            },
-        }
-
-    def feedback(self) -> dict[str, list[Feedback]]:
-        """Return the feedback of every cell of the grid in which a teacher is asked."""
-        grid: Any = self.params["grid"]
-        students: Any = self.params["students"]
-        return {
-            f"{condition}-{student}-{seed}": [
-                feedback(of, condition, student, self.replies.get((condition, of.id), "stop"))
-                for of in self.items
-            ]
-            for condition in (*grid["asked"], *grid["compared"])
-            for student in students
-            for seed in grid["seeds"]
-        }
-
-    def run(self, out: str = "out") -> list[dict[str, str]]:
-        """Run the stage and return the rows of table3.csv."""
-        params = self.root / "params.yaml"
-        params.write_text(yaml.safe_dump(self.params, sort_keys=False), encoding="utf-8")
-        write_jsonl(self.root / "tasks" / "bbh" / "test.jsonl", self.items)
-        write_jsonl(self.root / "tasks" / "bbh" / "train.jsonl", self.train)
-        for step in ("respond", "answer", "revise"):
-            rows = [row for row in self.scores if row.step == step]
-            write_jsonl(self.root / "score" / "bbh" / f"{step}.jsonl", rows)
-        for cell, records in self.feedback().items():
-            write_jsonl(self.root / "feedback" / f"{cell}.jsonl", records)
-        flags = {
-            "--params": params,
-            "--scores": self.root / "score",
-            "--tasks": self.root / "tasks",
-            "--feedback": self.root / "feedback" / "{condition}-{student}-{seed}.jsonl",
-            "--paper": PAPER,
-            "--out": self.root / out,
-            "--metrics": self.root / out / "metrics.json",
-        }
-        report.main(
-            report.parser().parse_args([str(part) for pair in flags.items() for part in pair])
-        )
-        with (self.root / out / "table3.csv").open(encoding="utf-8", newline="") as stream:
-            return list(csv.DictReader(stream))
+PAPERS_TABLES = ("table2", "table3", "table4")
+TABLES = (*PAPERS_TABLES, "controls", "transitions", "outcomes")
 
 
 def cell(rows: list[dict[str, str]], condition: str, items: str = "all") -> dict[str, str]:
@@ -191,51 +36,7 @@ def cell(rows: list[dict[str, str]], condition: str, items: str = "all") -> dict
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
-    """Two subtasks of four items; by hand, only `unconstrained` differs from the baseline."""
-    house = House(tmp_path)
-    house.train = [item(task, index, "train", "A") for task in ("a", "b") for index in range(2)]
-    house.items = [item(task, index) for task in ("a", "b") for index in range(4)]
-    before: list[Outcome] = ["correct", "incorrect", "unparsed", "incorrect"] * 2
-    after: list[Outcome] = ["correct", "correct", "correct", "unparsed"] * 2
-    for slug in (None, *CONDITIONS):
-        outcomes = after if slug == "unconstrained" else before
-        house.scores += [
-            score(of, slug, outcome) for of, outcome in zip(house.items, outcomes, strict=True)
-        ]
-    return house
-
-
-def large(root: Path, students: int, seeds: int) -> House:
-    """54 items of 27 subtasks, random outcomes."""
-    house = House(root)
-    rng = random.Random(0)
-    tasks = [f"subtask_{number:02d}" for number in range(27)]
-    house.train = [item(task, 0, "train") for task in tasks]
-    house.items = [
-        item(task, index, flags=("bad:two answers",) if (task, index) == (tasks[3], 1) else ())
-        for task in tasks
-        for index in range(2)
-    ]
-    slugs = [f"student_{number}" for number in range(students)]
-    house.params["students"] = {slug: {} for slug in slugs}
-    grid = house.params["grid"]
-    assert isinstance(grid, dict)
-    grid["seeds"] = list(range(seeds))
-    house.params["report"] = {
-        "bootstrap": 500,
-        "seed": 0,
-        "labels": {slug: f"Student-{slug[-1]}-Instruct" for slug in slugs},
-        "paper_students": dict(zip(slugs, ("7B", "1.5B", "0.5B"), strict=False)),
-    }
-    for student in slugs:
-        for slug in (None, *CONDITIONS):
-            weights = (20, 55, 25) if slug == "lazy" else (7, 68, 25)
-            for of in house.items:
-                for seed in range(seeds):
-                    (outcome,) = rng.choices(("correct", "incorrect", "unparsed"), weights)
-                    assert outcome in ("correct", "incorrect", "unparsed")
-                    house.scores.append(score(of, slug, outcome, student=student, seed=seed))
-    return house
+    return small(tmp_path)
 
 
 # Figures
@@ -285,11 +86,8 @@ def test_rows_stand_in_the_papers_order_beside_its_figures(house: House) -> None
 
 
 def test_a_condition_that_the_paper_lacks_comes_last(house: House) -> None:
-    conditions, grid = house.params["conditions"], house.params["grid"]
-    assert isinstance(conditions, dict)
-    assert isinstance(grid, dict)
-    conditions["praise"] = {"sees": [], "sentences": None}
-    grid["told"] = ["praise", *grid["told"]]
+    house.params["conditions"]["praise"] = {"sees": [], "sentences": None}
+    house.grid["told"] = ["praise", *house.grid["told"]]
     house.scores += [score(of, "praise", "errored") for of in house.items]
     last = [row for row in house.run() if row["items"] == "all"][-1]
     assert (last["condition_label"], last["score_paper"], last["errored"]) == ("Praise", "", "8")
@@ -297,9 +95,7 @@ def test_a_condition_that_the_paper_lacks_comes_last(house: House) -> None:
 
 
 def test_no_papers_figures_without_a_paper_student(house: House) -> None:
-    settings = house.params["report"]
-    assert isinstance(settings, dict)
-    settings["paper_students"] = {}
+    house.params["report"]["paper_students"] = {}
     assert {row["score_paper"] for row in house.run()} == {""}
 
 
@@ -371,7 +167,9 @@ def test_order_of_the_scores_does_not_matter(house: House) -> None:
     house.run("first")
     random.Random(1).shuffle(house.scores)
     house.run("second")
-    for name in ("table3.csv", "table3.tex", "outcomes.csv", "outcomes.tex", "metrics.json"):
+    figures = ("figures/best_of_k.pdf", "figures/best_of_k.png", "best_of_k.csv")
+    tables = [f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")]
+    for name in (*tables, *figures, "table3_by_subtask.csv", "metrics.json"):
         assert (house.root / "first" / name).read_bytes() == (
             house.root / "second" / name
         ).read_bytes()
@@ -390,10 +188,20 @@ def test_outcomes_count_what_is_no_answer(house: House) -> None:
     with (house.root / "out" / "outcomes.csv").open(encoding="utf-8", newline="") as stream:
         rows = {(row["step"], row["condition"]): row for row in csv.DictReader(stream)}
     # Nobody is asked for the lazy feedback, and the teacher's own answers are not scored here.
+    every = {*CONDITIONS, *CONTROLS}
+    asked = sorted(every - {"lazy", "try_again", "another_item"})
+    # In the order of the pipeline, then of models: "small" comes before "tutor".
     assert list(rows) == [
         ("respond", ""),
-        *(("feedback", name) for name in sorted(CONDITIONS) if name != "lazy"),
-        *(("revise", name) for name in sorted(CONDITIONS)),
+        ("judge", "explicit"),
+        ("judge", "implicit"),
+        ("feedback", "self_feedback"),
+        *(("feedback", name) for name in asked if name != "self_feedback"),
+        *(("revise", name) for name in sorted(every)),
+        ("sample", ""),
+        ("sample", "unconstrained"),
+        ("select", "student_choice"),
+        ("select", "teacher_choice"),
     ]
     said = rows["feedback", "unconstrained"]
     reasons = ("n", "stop", "length", "content_filter", "refusal", "bad_request", "error")
@@ -431,7 +239,7 @@ def test_missing_cell(house: House) -> None:
 
 def test_missing_items(house: House) -> None:
     del house.scores[-2:]
-    refused(house, r"revise\.jsonl: student small, condition regex_focused, seed 0 lacks 2 of 8")
+    refused(house, r"revise\.jsonl: student small, condition self_feedback, seed 0 lacks 2 of 8")
 
 
 def test_foreign_item(house: House) -> None:
@@ -449,7 +257,7 @@ def test_cell_outside_the_grid(house: House, more: dict[str, str]) -> None:
     house.scores.append(
         score(house.items[0], **({"condition": "lazy", "outcome": "correct"} | more))  # type: ignore[arg-type]
     )
-    refused(house, r"revise\.jsonl:41: student .* is not in the grid")
+    refused(house, r"revise\.jsonl:65: student .* is not in the grid")
 
 
 def test_baseline_with_a_condition(house: House) -> None:
@@ -463,9 +271,7 @@ def test_subtask_without_train_items(house: House) -> None:
 
 
 def test_unknown_paper_student(house: House) -> None:
-    settings = house.params["report"]
-    assert isinstance(settings, dict)
-    settings["paper_students"] = {"small": "72B"}
+    house.params["report"]["paper_students"] = {"small": "72B"}
     refused(house, r"report\.paper_students\.small: .* no '72B'")
 
 
@@ -479,10 +285,7 @@ def test_feedback_on_other_items(house: House) -> None:
 def test_missing_scores_file(house: House) -> None:
     house.run()
     (house.root / "score" / "bbh" / "revise.jsonl").unlink()
-    command = [sys.executable, "-m", "stages.report", "--params", "params.yaml"]
-    command += ["--scores", "score", "--tasks", "tasks", "--paper", str(PAPER)]
-    command += ["--feedback", "feedback/{condition}-{student}-{seed}.jsonl"]
-    command += ["--out", "again", "--metrics", "again/metrics.json"]
+    command = [sys.executable, "-m", "stages.report", *house.flags("again")]
     done = subprocess.run(
         command,
         cwd=house.root,
@@ -492,7 +295,7 @@ def test_missing_scores_file(house: House) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == "error: score/bbh/revise.jsonl: no such file\n"
+    assert done.stderr == f"error: {house.root}/score/bbh/revise.jsonl: no such file\n"
     assert not (house.root / "again").exists()
 
 
@@ -554,7 +357,8 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -
     house.run()
     (tmp_path / "page.tex").write_text(
         "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-        "\\input{out/table3}\n\\input{out/outcomes}\n\\end{document}\n",
+        + "".join(f"\\input{{out/{name}}}\n" for name in TABLES)
+        + "\\end{document}\n",
         encoding="utf-8",
     )
     for _ in range(2):  # the second run knows the label
@@ -568,7 +372,7 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -
         assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "page.log").read_text(encoding="utf-8", errors="replace")
     assert re.findall(r".*(?:Overfull|Underfull|[Ww]arning|undefined|too large).*", log) == []
-    assert re.search(r"Output written on page\.pdf \([12] page", log)
+    assert re.search(r"Output written on page\.pdf \(\d+ page", log)
 
 
 def test_help_is_instant() -> None:

@@ -117,6 +117,20 @@ def test_lazy(item: Item, capsys: pytest.CaptureFixture[str]) -> None:
     assert NO_FEEDBACK not in retry
 
 
+def test_controls(item: Item, capsys: pytest.CaptureFixture[str]) -> None:
+    steps = shown(capsys, item, "self_feedback")
+    assert list(steps)[1] == "feedback: the student itself (models/tiny)"
+    _, own, retry = steps.values()
+    assert own.startswith(TURN)
+    assert NOT_RUN in own
+    assert NO_FEEDBACK in retry
+    steps = shown(capsys, item, "another_item")
+    assert list(steps)[1] == "feedback: nobody is asked, this is the feedback on another item"
+    _, borrowed, retry = steps.values()
+    assert borrowed == "<<the feedback on another item: this step has not run>>"
+    assert borrowed in retry
+
+
 def test_what_has_run_is_shown_as_it_is(
     item: Item, house: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,7 +188,7 @@ def test_what_has_run_is_shown_as_it_is(
         failed = Completion(text="", finish_reason="error", detail="timeout")
         lost = taus[place].exchanges[0].model_copy(update={"reply": failed})
         write_jsonl(answers, [taus[place].model_copy(update={"exchanges": (lost,)})])
-        for condition in ("unconstrained", "lazy"):
+        for condition in ("unconstrained", "lazy", "self_feedback", "another_item"):
             steps = shown(capsys, item, condition)
             assert list(steps.values())[1].startswith("<<nothing: ")
             assert steps["revise: the original stands, the feedback was error"] == ""

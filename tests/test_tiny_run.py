@@ -1,10 +1,11 @@
 """The whole `tiny` graph, really run, in a temporary clone with a scripted teacher.
 
-Covered: every cell runs and Table 3 comes out; a second run runs nothing; a touched prompt, a
-changed parameter and an added student rerun exactly their own cells (promise 1); the same bytes
+Covered: every cell runs and the tables come out; a second run runs nothing; a touched prompt, a
+changed parameter, two more candidates and an added student rerun exactly their own cells (promise
+1); the same bytes
 whatever the concurrency and the order of answers (promise 4); no call paid twice, a full log needs
 no server (promise 5); each cell opens what it declares and nothing else (promise 2); `dvc exp run
--S`, `exp show` and queued runs. Not covered: real weights, a GPU.
+-S`, `exp show`, queued runs, the comparison with an experiment. Not covered: real weights, a GPU.
 The tests of this file build on each other, in order.
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,10 +26,13 @@ from scripted_teacher import ScriptedTeacher
 pytestmark = pytest.mark.slow
 
 ITEMS = 6  # 2 of each of 3 subtasks
-# What hangs on the unconstrained condition. DVC stops where a cell gives the same bytes as before,
+# What the teacher is asked: its own answers, two conditions, one verdict, two pools to choose from.
+CALLS = {"answer": ITEMS, "feedback": 2 * ITEMS, "judge": ITEMS, "select": 2 * ITEMS}
+# What hangs on the condition Teacher Answer. DVC stops where a cell gives the same bytes as before,
 # and noise is often scored alike: the first two always run, the others if there is something new.
-OWN = {"feedback@bbh-unconstrained-tiny-0", "revise@bbh-unconstrained-tiny-0"}
-DOWNSTREAM = {"score_revise@bbh", "report"}
+FEEDBACK = "feedback_compared@bbh-teacher_answer-tiny-0"
+OWN = {FEEDBACK, "revise@bbh-teacher_answer-tiny-0"}
+DOWNSTREAM = {"leak@bbh", "score_revise@bbh", "report"}
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -98,13 +103,21 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     listed = set(clone.run("dvc", "stage", "list", "--name-only").split())
     assert cells == listed
     assert len(cells) <= 40
-    # The teacher's own answers, and feedback under two conditions.
-    assert len(teacher.requests) == 3 * ITEMS
-    table = (clone.root / "reports" / "tables" / "table3.tex").read_text()
-    for label in ("Baseline", "Unconstrained", "Teacher Answer", "Lazy"):
-        assert label in table
+    assert len(teacher.requests) == sum(CALLS.values())
+    for name, labels in (
+        ("table2", ("Explicit",)),
+        ("table3", ("Baseline", "Unconstrained", "Teacher Answer", "Lazy")),
+        ("table4", ("Error Identification", "Student Logits", "Teacher Choice", "DPO + Feedback")),
+        ("controls", ("Another Item", "Praise", "Self Feedback", "Majority vote")),
+        ("transitions", ("Another Item", "paper, 7B")),
+    ):
+        table = (clone.root / "reports" / "tables" / f"{name}.tex").read_text()
+        assert [label for label in labels if label not in table] == []
+    third = (clone.root / "reports" / "tables" / "table3.tex").read_text()
+    assert "Praise" not in third  # a control is not in the paper's own table
+    assert (clone.root / "reports" / "figures" / "best_of_k.pdf").is_file()
     headline = json.loads((clone.root / "reports" / "metrics.json").read_text())
-    assert "tiny" in headline["table3"]
+    assert all("tiny" in headline[table] for table in ("table2", "table3", "table4"))
     clone.commit("Results")
 
 
@@ -126,15 +139,15 @@ def test_same_bytes_whatever_the_order(clone: Clone, teacher: ScriptedTeacher) -
     log = clone.root / ".git" / "second.jsonl"
     cells = clone.repro("--force", "--no-run-cache", CALL_LOG=str(log), SCRIPTED_CONCURRENCY="1")
     assert cells
-    assert len(teacher.requests) == requests + 3 * ITEMS
+    assert len(teacher.requests) == requests + sum(CALLS.values())
     assert digests(clone.root) == before
 
 
 def test_a_full_log_needs_no_server(clone: Clone, teacher: ScriptedTeacher) -> None:
     before = digests(clone.root)
     requests = len(teacher.requests)
-    cells = clone.repro("--force", "--no-run-cache", "feedback@bbh-unconstrained-tiny-0")
-    assert "feedback@bbh-unconstrained-tiny-0" in cells
+    cells = clone.repro("--force", "--no-run-cache", FEEDBACK)
+    assert FEEDBACK in cells
     assert len(teacher.requests) == requests
     assert digests(clone.root) == before
 
@@ -145,26 +158,25 @@ def test_the_tracked_answers_replay_without_the_server(
     """What `dvc pull` brings is enough: a new log out of data/calls makes no request."""
     before, requests = digests(clone.root), len(teacher.requests)
     calls = clone.root / "data" / "calls"
-    lines = {
-        path.relative_to(calls).parts[0]: len(path.read_text().splitlines())
-        for path in calls.rglob("*.jsonl")
-    }
+    lines: Counter[str] = Counter()
+    for path in calls.rglob("*.jsonl"):
+        lines[path.relative_to(calls).parts[0]] += len(path.read_text().splitlines())
     # The student runs here; only the teacher is behind a server.
-    assert lines == {"respond": 0, "answer": ITEMS, "feedback": ITEMS, "revise": 0}
+    assert lines == {"respond": 0, "revise": 0, "sample": 0} | CALLS
     log = str(clone.root / ".git" / "third.jsonl")
     clone.run("python", "-m", "stages.calls", "import", "data/calls", "--log", log)
-    cells = ["answer", *(cell for cell in sorted(OWN) if cell.startswith("feedback"))]
-    assert set(clone.repro("--force", "--no-run-cache", *cells, CALL_LOG=log)) > set(cells[1:])
+    again = clone.repro("--force", "--no-run-cache", "answer", "judge", FEEDBACK, CALL_LOG=log)
+    assert {"answer@bbh-scripted", "judge@bbh-explicit-tiny-0", FEEDBACK} <= again
     assert len(teacher.requests) == requests
     assert digests(clone.root) == before
 
 
 def test_a_touched_prompt_reruns_its_cells(clone: Clone, teacher: ScriptedTeacher) -> None:
     requests = len(teacher.requests)
-    clone.edit("prompts/feedback/unconstrained.jinja", "Give the student feedback", "Comment")
+    clone.edit("prompts/feedback/teacher_answer.jinja", "Give the student feedback", "Comment")
     assert OWN <= clone.repro() <= OWN | DOWNSTREAM
     assert len(teacher.requests) == requests + ITEMS
-    clone.edit("prompts/feedback/unconstrained.jinja", "Comment", "Give the student feedback")
+    clone.edit("prompts/feedback/teacher_answer.jinja", "Comment", "Give the student feedback")
     # What was computed once is taken from the run cache: nothing is asked again.
     clone.repro()
     assert len(teacher.requests) == requests + ITEMS
@@ -175,9 +187,29 @@ def test_a_changed_regex_generates_nothing(clone: Clone, teacher: ScriptedTeache
     text = (clone.root / "stages" / "tasks" / "extraction.yaml").read_text()
     (clone.root / "stages" / "tasks" / "extraction.yaml").write_text(text + "\n# touched\n")
     cells = clone.repro()
-    assert cells == {"score_respond@bbh", "score_answer@bbh", "score_revise@bbh"}
+    # Which answers are right decides whose feedback is borrowed, so that is paired anew.
+    scores = {f"score_{step}@bbh" for step in ("respond", "answer", "revise", "sample", "select")}
+    assert cells == scores | {"leak@bbh", "borrow@bbh-another_item-tiny-0"}
     assert len(teacher.requests) == requests
     (clone.root / "stages" / "tasks" / "extraction.yaml").write_text(text)
+    clone.repro()
+
+
+def test_more_candidates_generate_only_the_new_ones(clone: Clone, teacher: ScriptedTeacher) -> None:
+    requests = len(teacher.requests)
+    clone.edit("params.yaml", "draws: [0, 1]", "draws: [0, 1, 2, 3]")
+    new = {f"{pool}@bbh-tiny-0-{n}" for pool in ("sample", "sample_conditioned") for n in (2, 3)}
+    chosen = {
+        f"select_{by}@bbh-{pool}-tiny-0"
+        for by in ("logits", "student", "teacher")
+        for pool in ("alone", "conditioned")
+    }
+    cells = clone.repro()
+    assert cells == new | chosen | {"score_sample@bbh", "score_select@bbh", "report"}
+    assert len(teacher.requests) == requests + 2 * ITEMS
+    curve = (clone.root / "reports" / "tables" / "best_of_k.csv").read_text()
+    assert "oracle,4," in curve
+    clone.run("git", "checkout", "-q", "--", ".")
     clone.repro()
 
 
@@ -190,8 +222,8 @@ def test_an_added_student_runs_its_own_cells(clone: Clone, teacher: ScriptedTeac
                "max_new_tokens: 8}\n")  # fmt: skip
     cells = clone.repro()
     assert {cell for cell in cells if "other" not in cell} == {
-        "score_respond@bbh",
-        "score_revise@bbh",
+        *(f"score_{step}@bbh" for step in ("respond", "revise", "sample", "select")),
+        "leak@bbh",
         "report",
     }
     assert "fetch@other" in cells
@@ -207,7 +239,7 @@ def test_experiments(clone: Clone, teacher: ScriptedTeacher) -> None:
     params = (clone.root / "params.yaml").read_text()
     requests = len(teacher.requests)
     output = clone.run(
-        "dvc", "exp", "run", "--name", "longer", "-S", "conditions.unconstrained.sentences=5"
+        "dvc", "exp", "run", "--name", "longer", "-S", "conditions.teacher_answer.sentences=5"
     )
     assert OWN <= ran(output) <= OWN | DOWNSTREAM
     assert len(teacher.requests) == requests + ITEMS
@@ -218,15 +250,17 @@ def test_experiments(clone: Clone, teacher: ScriptedTeacher) -> None:
     shown = clone.run("dvc", "exp", "show", "--csv")
     assert "longer" in shown
     assert "table3.tiny.baseline" in shown
+    compared = ("revise/teacher_answer/tiny", "longer:revise/teacher_answer/tiny")
     clone.run("git", "checkout", "-q", "--", ".")
     clone.run("dvc", "checkout", "-q")
+    assert f"{ITEMS} items of 3 subtasks" in clone.run("python", "-m", "stages.compare", *compared)
 
     # Queued runs work in a temporary copy, on the same call log.
     requests = len(teacher.requests)
     for name, sentences in (("again", 5), ("shorter", 1)):
         clone.run(
             "dvc", "exp", "run", "--queue", "--name", name,
-            "-S", f"conditions.unconstrained.sentences={sentences}",
+            "-S", f"conditions.teacher_answer.sentences={sentences}",
         )  # fmt: skip
     clone.run("dvc", "queue", "start")
     deadline = time.monotonic() + 240

@@ -6,6 +6,7 @@ a time, sliding windows, sampling filters, end tokens. Not covered: GPUs, bf16 n
 here), real weights.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from stages.models.card import LocalCard, read_card
 from stages.models.chat import Conversation, Sampling
 from stages.models.config import LocalSpec, TinySource
 from stages.models.sampler import Sampler
-from stages.models.transformers_engine import TransformersModel, _groups, _Reply
+from stages.models.transformers_engine import TransformersModel, _chunks, _groups, _Reply
 from stages.models.weights import make_folder
 from stages.records import Completion, Message
 
@@ -206,6 +207,25 @@ def test_scores_of_replies_to_one_prompt_share_its_reading(
     prompt = len(model._encode(model.render(asked)))
     # The prompt but for its last token is read once.
     assert read == [prompt - 1 + len(replies) + sum(score.tokens for score in alone)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4)), max_size=12), st.integers(8, 40))
+def test_chunks_hold_every_reply_once_and_those_to_one_prompt_together(
+    pairs: list[tuple[int, int]], most: int
+) -> None:
+    prompts = [[prompt] * (prompt + 2) for prompt, _ in pairs]
+    targets = [[9] * length for _, length in pairs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transformers_engine, "SCORED_TOKENS", most)
+        chunks = list(_chunks(prompts, targets))
+    assert [index for chunk in chunks for index in chunk] == list(range(len(pairs)))
+    for chunk in chunks:
+        own = [prompts[index] for index in chunk]
+        # Either one prompt, read once, or a different one at each place.
+        one = all(prompt == own[0] for prompt in own)
+        assert one or all(p != q for p, q in pairwise(own))
+        read = len(own[0]) if one else sum(map(len, own))
+        assert len(chunk) == 1 or read + sum(len(targets[index]) for index in chunk) <= most
 
 
 def test_no_conversations_no_replies(model: TransformersModel) -> None:

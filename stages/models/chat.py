@@ -19,6 +19,12 @@ class Sampling(Section):
     repetition_penalty: float = Field(gt=0)
     max_new_tokens: int = Field(ge=1)
 
+    def limited(self, max_new_tokens: int | None) -> "Sampling":
+        """Return the same with another limit, if one is given."""
+        if max_new_tokens is None:
+            return self
+        return self.model_copy(update={"max_new_tokens": max_new_tokens})
+
 
 @dataclass(frozen=True)
 class Conversation:

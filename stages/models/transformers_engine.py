@@ -11,7 +11,7 @@ import platform
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -240,7 +240,7 @@ class TransformersModel:
         targets = [[*self._encode(reply), end] for reply in replies]
         scores: list[ReplyScore] = []
         with bar(len(prompts), f"{self._card.name} scores", "reply") as progress:
-            for chunk in _chunks([len(p) + len(t) for p, t in zip(prompts, targets, strict=True)]):
+            for chunk in _chunks(prompts, targets):
                 sequences = [prompts[i] + targets[i] for i in chunk]
                 shared = _shared([prompts[i] for i in chunk])
                 rests = [len(sequence) - shared for sequence in sequences]
@@ -280,13 +280,32 @@ def _pack(sequences: Sequence[list[int]], shared: int) -> tuple[list[int], list[
     return tokens, places
 
 
-def _chunks(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield indices in their order, as many at a time as one pass scores."""
-    chunk: list[int] = []
-    for index, length in enumerate(lengths):
-        if chunk and sum(lengths[i] for i in chunk) + length > SCORED_TOKENS:
-            yield chunk
-            chunk = []
-        chunk.append(index)
-    if chunk:
-        yield chunk
+def _chunks(prompts: Sequence[list[int]], targets: Sequence[list[int]]) -> Iterator[list[int]]:
+    """Yield indices in their order, as many at a time as one pass scores.
+
+    Replies to one prompt make passes of their own, which read the prompt once.
+    """
+    rests = [len(target) for target in targets]
+    whole = [len(prompt) + rest for prompt, rest in zip(prompts, rests, strict=True)]
+    singles: list[int] = []
+    for prompt, run in groupby(range(len(prompts)), key=lambda index: prompts[index]):
+        indices = list(run)
+        if len(indices) == 1:
+            singles += indices
+            continue
+        yield from _pieces(singles, whole, SCORED_TOKENS)
+        singles = []
+        yield from _pieces(indices, rests, SCORED_TOKENS - len(prompt))
+    yield from _pieces(singles, whole, SCORED_TOKENS)
+
+
+def _pieces(indices: Sequence[int], sizes: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Yield the indices in parts whose sizes have room together, at least one in each."""
+    part: list[int] = []
+    for index in indices:
+        if part and sum(sizes[i] for i in part) + sizes[index] > room:
+            yield part
+            part = []
+        part.append(index)
+    if part:
+        yield part

@@ -32,9 +32,9 @@ def number(value: float, decimals: int = 2) -> str:
     return text.replace("-", "$-$")
 
 
-def interval(row: dict[str, float], column: str) -> str:
+def interval(row: dict[str, float], column: str, suffix: str = "") -> str:
     """Return the interval of a row's column as [low, high], nothing where there is none."""
-    low, high = row[f"{column}_low"], row[f"{column}_high"]
+    low, high = row[f"{column}_low{suffix}"], row[f"{column}_high{suffix}"]
     return "" if isnan(low) else rf"[{number(low)},\,{number(high)}]"
 
 
@@ -44,7 +44,7 @@ def p_value(value: float) -> str:
 
 
 def count(value: float) -> str:
-    """Return a whole number, `--` for NaN."""
+    """Return a whole number, `--` where there is none."""
     return MISSING if isnan(value) else str(round(value))
 
 

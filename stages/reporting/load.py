@@ -4,15 +4,26 @@ Every cell of the grid must be there, over exactly the items of its suite; nothi
 """
 
 from collections import Counter
-from collections.abc import Collection
-from itertools import product
+from collections.abc import Collection, Iterable, Mapping
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from stages.choices import Selector, values
 from stages.errors import UserError
-from stages.records import Feedback, Item, Score, read_jsonl
+from stages.records import (
+    Completion,
+    Feedback,
+    Item,
+    Judgement,
+    Leak,
+    Score,
+    Selection,
+    read_jsonl,
+)
+from stages.verdicts import Verdict, says_correct
 
 BASELINE = "baseline"
 """Name of the arm without feedback, whose records have no condition."""
@@ -57,78 +68,195 @@ def read_items(test: Path, train: Path) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def read_scores(
-    path: Path,
-    items: pd.DataFrame,
-    students: Collection[str],
-    conditions: Collection[str | None],
-    seeds: Collection[int],
-) -> pd.DataFrame:
+class Cell(NamedTuple):
+    """A cell of the grid, as its scores name it."""
+
+    student: str
+    seed: int
+    condition: str | None = None
+    draw: int | None = None
+    selector: str | None = None
+
+    def __str__(self) -> str:
+        name = f"student {self.student}, condition {self.condition or 'none'}, seed {self.seed}"
+        if self.draw is not None:
+            name += f", draw {self.draw}"
+        return name + (f", selector {self.selector}" if self.selector else "")
+
+
+def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.DataFrame:
     """Read the scores of one step and check them against the grid.
 
     Args:
         path: scores of all cells of the step.
         items: what `read_items` returns.
-        students: models of the grid.
-        conditions: feedback conditions of the grid; `[None]` for a step without feedback.
-        seeds: seeds of the grid.
+        cells: all of the grid. Where a selector chose the draw, they name the selector only.
 
     Returns:
-        One row a trajectory: student, condition (`BASELINE` for none), seed, item, score, tolerant
-        (score), matched, unparsed, truncated, errored, kept (original); the last six are 0 or 1.
-        A reply without an answer is unparsed where it ended by itself and truncated where the token
-        limit cut it: that is no failure of the extraction.
+        One row a trajectory: student, condition (`BASELINE` for none), seed, draw, selector,
+        choice, item, answer (the strict one), tolerant_answer; score, tolerant (score); matched,
+        solved, unparsed, truncated, errored, kept (original), which are 0 or 1; prompt_tokens and
+        completion_tokens, none where the original was kept, since nobody was asked. A reply without
+        an answer is unparsed where it ended by itself and truncated where the token limit cut it:
+        that is no failure of the extraction.
 
     Raises:
         UserError: a row outside the grid or the items, an item twice in a cell, a cell that is
-            missing or lacks items.
+            missing or lacks items, a score above 0 without an answer.
     """
-    grid = set(product(students, conditions, seeds))
-    seen: dict[tuple[str, str | None, int], set[str]] = {cell: set() for cell in grid}
+    seen: dict[Cell, set[str]] = {cell: set() for cell in cells}
     rows = []
     for line, score in enumerate(read_jsonl(path, Score), start=1):
-        cell = (score.model, score.condition, score.seed)
-        if cell not in grid:
-            raise UserError(f"{path}:{line}: {_name(*cell)} is not in the grid")
-        if score.item not in items.index:
-            raise UserError(f"{path}:{line}: item {score.item!r} is not among the test items")
-        if score.item in seen[cell]:
-            raise UserError(f"{path}:{line}: item {score.item!r} twice for {_name(*cell)}")
-        seen[cell].add(score.item)
+        draw = None if score.selector else score.draw
+        cell = Cell(score.model, score.seed, score.condition, draw, score.selector)
+        matched = score.outcome in ("correct", "incorrect")
+        errored = score.outcome == "errored"
+        _check_row(f"{path}:{line}", items, seen, cell, score.item)
+        if score.score > 0 and not matched:
+            raise UserError(f"{path}:{line}: item {score.item!r} scores without an answer")
         rows.append(
             {
                 "student": score.model,
                 "condition": score.condition or BASELINE,
                 "seed": score.seed,
+                "draw": score.draw,
+                "selector": score.selector,
+                "choice": score.choice,
                 "item": score.item,
+                "answer": score.strict,
+                "tolerant_answer": score.tolerant,
                 "score": score.score,
                 "tolerant": score.tolerant_score,
-                "matched": float(score.outcome in ("correct", "incorrect")),
+                "matched": float(matched),
+                "solved": float(score.solved),
                 "unparsed": float(score.outcome == "unparsed" and not score.truncated),
                 "truncated": float(score.outcome == "unparsed" and score.truncated),
-                "errored": float(score.outcome == "errored"),
+                "errored": float(errored),
                 "kept": float(score.kept_original is not None),
+                **_tokens(score, asked=score.kept_original is None, failed=errored),
             }
         )
-    for cell in product(students, conditions, seeds):
-        missing = [item for item in items.index if item not in seen[cell]]
+    _check_whole(path, items, seen)
+    return pd.DataFrame(rows)
+
+
+def _check_row(
+    at: str, items: pd.DataFrame, seen: Mapping[Cell, set[str]], cell: Cell, item: str
+) -> None:
+    """Refuse a row outside the grid or the items, or a second one; else note it in `seen`."""
+    if cell not in seen:
+        raise UserError(f"{at}: {cell} is not in the grid")
+    if item not in items.index:
+        raise UserError(f"{at}: item {item!r} is not among the test items")
+    if item in seen[cell]:
+        raise UserError(f"{at}: item {item!r} twice for {cell}")
+    seen[cell].add(item)
+
+
+def _check_whole(path: Path, items: pd.DataFrame, seen: Mapping[Cell, Collection[str]]) -> None:
+    """Refuse a cell that is missing or lacks items, given the items seen in each."""
+    for cell, found in seen.items():
+        missing = [item for item in items.index if item not in found]
         if len(missing) == len(items):
-            raise UserError(f"{path}: no scores of {_name(*cell)}")
+            raise UserError(f"{path}: no scores of {cell}")
         if missing:
             raise UserError(
-                f"{path}: {_name(*cell)} lacks {len(missing)} of {len(items)} items, "
-                f"first {missing[0]!r}"
+                f"{path}: {cell} lacks {len(missing)} of {len(items)} items, first {missing[0]!r}"
+            )
+
+
+def _tokens(
+    of: Score | Completion | None, asked: bool = True, failed: bool = False
+) -> dict[str, float]:
+    """Return the tokens read and written: none where nobody was asked, NaN where not known.
+
+    Where no reply came and no count either, none were written that anybody could use.
+    """
+    counts = {}
+    for name in ("prompt_tokens", "completion_tokens"):
+        value = getattr(of, name) if of is not None and asked else 0
+        counts[name] = (0.0 if failed else nan) if value is None else float(value)
+    return counts
+
+
+def judgements(records: Iterable[Judgement], verdicts: Mapping[str, Verdict]) -> pd.DataFrame:
+    """Return a row a judgement: verdict, student, seed, item, flagged, unparsable.
+
+    The last two are 0 or 1: flagged where the answer was taken for incorrect, or the verdict cannot
+    be read; unparsable where it cannot.
+    """
+    rows = []
+    for record in records:
+        correct = says_correct(verdicts[record.verdict], record)
+        rows.append(
+            {
+                "verdict": record.verdict,
+                "student": record.student,
+                "seed": record.seed,
+                "item": record.item,
+                "flagged": float(correct is not True),
+                "unparsable": float(correct is None),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def logits(records: Iterable[Selection], selector: Selector) -> pd.DataFrame:
+    """Return a row a candidate with a reply: condition, student, seed, item, draw, value."""
+    rows = []
+    for record in records:
+        for draw, value in zip(record.draws, values(selector, record), strict=True):
+            rows.append(
+                {
+                    "condition": record.condition or BASELINE,
+                    "student": record.student,
+                    "seed": record.seed,
+                    "item": record.item,
+                    "draw": draw,
+                    "value": value,
+                }
             )
     return pd.DataFrame(rows)
 
 
-def read_feedback(path: Path, items: pd.DataFrame) -> list[Feedback]:
-    """Read one cell's feedback. Raises UserError where it is not over exactly the test items."""
-    records = read_jsonl(path, Feedback, "item")
-    odd = sorted({record.item for record in records} ^ set(items.index))
-    if odd:
-        raise UserError(f"{path}: not the test items: {odd[0]} ({len(odd)} differ)")
-    return records
+def read_leaks(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.DataFrame:
+    """Read the leak meter: a row a feedback, the fields of `Leak`.
+
+    Raises:
+        UserError: as `read_scores`, but for the scores.
+    """
+    seen: dict[Cell, set[str]] = {cell: set() for cell in cells}
+    rows = []
+    for line, leak in enumerate(read_jsonl(path, Leak), start=1):
+        cell = Cell(leak.student, leak.seed, leak.condition)
+        _check_row(f"{path}:{line}", items, seen, cell, leak.item)
+        rows.append(leak.model_dump())
+    _check_whole(path, items, seen)
+    return pd.DataFrame(rows)
+
+
+def feedback_tokens(records: Iterable[Feedback], own: Collection[str]) -> pd.DataFrame:
+    """Return a row a feedback: condition, student, seed, item, own, source, tokens.
+
+    `own` says that its condition is one of those in which the student is its own teacher (on the
+    laptop, both are one model in all of them), `source` on which other item it was given. Where
+    nobody was asked, no tokens were spent.
+    """
+    rows = []
+    for record in records:
+        reply = record.exchange.reply if record.exchange else None
+        rows.append(
+            {
+                "condition": record.condition,
+                "student": record.student,
+                "seed": record.seed,
+                "item": record.item,
+                "own": record.condition in own,
+                "source": record.source,
+                **_tokens(reply, failed=reply is not None and reply.failed),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def read_paper(path: Path) -> pd.DataFrame:
@@ -139,7 +267,3 @@ def read_paper(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: no such file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path}: {str(error).strip().splitlines()[0]}") from None
-
-
-def _name(student: str, condition: str | None, seed: int) -> str:
-    return f"student {student}, condition {condition or 'none'}, seed {seed}"

@@ -10,11 +10,11 @@ from typing import get_args
 
 import pandas as pd
 
-from stages.records import Completion, Feedback, FinishReason, Score
+from stages.records import Exchange, FinishReason, Score
 from stages.reporting.latex import render
 
 REASONS: tuple[str, ...] = get_args(FinishReason)
-_STEPS = ["respond", "answer", "feedback", "revise"]
+_STEPS = ["respond", "answer", "judge", "feedback", "revise", "sample", "select"]
 _KEYS = ["step", "model", "condition"]
 
 
@@ -32,20 +32,25 @@ def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
     )
 
 
-def of_feedback(records: Iterable[Feedback]) -> pd.DataFrame:
-    """Return a row a feedback of a teacher; without an exchange there was nothing to ask about."""
+def of_exchanges(
+    asked: Iterable[tuple[str, str | None, str, Exchange | None]],
+) -> pd.DataFrame:
+    """Return a row a request: step, model, condition (or what stands for it), and how it ended.
 
-    def row(record: Feedback) -> dict[str, object]:
-        reply: Completion | None = record.exchange.reply if record.exchange else None
-        return {
-            "step": "feedback",
-            "model": record.teacher,
-            "condition": record.condition,
-            "reason": reply.finish_reason if reply else "not_asked",
-            "empty": record.status == "empty",
+    Without an exchange there was nothing to ask about.
+    """
+    return pd.DataFrame(
+        {
+            "step": step,
+            "model": model,
+            "condition": condition,
+            "reason": exchange.reply.finish_reason if exchange else "not_asked",
+            "empty": exchange is not None
+            and not exchange.reply.failed
+            and not exchange.reply.text.strip(),
         }
-
-    return pd.DataFrame(row(record) for record in records if record.teacher is not None)
+        for step, model, condition, exchange in asked
+    )
 
 
 def build(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
