@@ -19,13 +19,14 @@ from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.cost import Lengths
 from stages.errors import UserError
-from stages.grid import Grid, Slug
-from stages.models.config import FileSpec, HubSource, LocalSpec, ModelSpec, ServedSpec
+from stages.grid import Folder, Grid, Slug
+from stages.model_specs import FileSpec, HubSource, LocalSpec, ModelSpec, ServedSpec
 from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role
 from stages.tasks.config import Suite
+from stages.training.config import Lessons, Methods, Trainers
 from stages.verdicts import Verdict
 
 BY_LOGITS = "student_logits"
@@ -37,12 +38,16 @@ class Whole(Section):
 
     scale: Slug
     models: dict[Slug, Annotated[ModelSpec, Field(discriminator="engine")]]
-    students: dict[Slug, Role] = Field(min_length=1)
+    students: dict[Folder, Role] = Field(min_length=1)
     teachers: dict[Slug, Role] = Field(min_length=1)
     suites: dict[Slug, Suite] = Field(min_length=1)
     conditions: dict[Slug, Condition] = Field(min_length=1)
     verdicts: dict[Slug, Verdict] = Field(min_length=1)
     selectors: dict[Slug, Selector]
+    lessons: dict[Slug, Lessons]
+    methods: Methods
+    following: Methods
+    trainers: Trainers
     grid: Grid
     report: ReportSection
     lengths: Lengths

@@ -28,10 +28,10 @@ from stages.conditions import Condition
 from stages.errors import UserError
 from stages.grid import POOLS, Grid, Slug, cell_path
 from stages.ledger import budget_lines, price_lines, served
+from stages.model_specs import MODEL_SPEC, FileSpec, ServedSpec
 from stages.models.call_log import CallLog, default_log
 from stages.models.card import ServedCard
 from stages.models.chat import Conversation, Sampling
-from stages.models.config import MODEL_SPEC, FileSpec, ServedSpec
 from stages.models.openai_engine import OpenAIModel
 from stages.models.prices import Price
 from stages.params import Params, Section, check

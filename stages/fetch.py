@@ -25,9 +25,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     """Write the model folder, whole."""
+    from stages.fetching import make_folder
     from stages.files import whole_folder
-    from stages.models.config import MODEL_SPEC
-    from stages.models.weights import make_folder
+    from stages.model_specs import MODEL_SPEC
     from stages.params import Params
 
     spec = Params(args.params, PARAMS, model=args.model).get("models.{model}", MODEL_SPEC)

@@ -10,7 +10,8 @@ from stages.errors import UserError
 from stages.params import Section
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-
+Folder = Annotated[str, Field(pattern=r"^[a-z0-9_]+(-[a-z0-9_]+-[a-z0-9_]+-[0-9]+)*$")]
+"""A model folder: `<model>`, or what was trained from it, `<model>-<suite>-<method>-<seed>`."""
 
 POOLS = ("alone", "conditioned")
 """Where best-of-k candidates come from: the task alone, or also the feedback of `Grid.base`."""
@@ -19,15 +20,19 @@ POOLS = ("alone", "conditioned")
 class Grid(Section):
     """Axes that are not maps of their own.
 
-    `teacher` gives the feedback. The feedback conditions are split by whom they ask: `asked` shows
-    the teacher the student's answer, `compared` the teacher's own answer as well, `told` asks
-    nobody, `borrowed` gives the feedback on another item, `own` asks the student itself.
-    `controls` are those that the paper does not have. `base` is the condition of section 5.2 ("We
-    use the 'unconstrained' feedback condition throughout"), `verdict` the error identification of
-    its negative sampling, `draws` number the candidates of best-of-k.
+    `teacher` gives the feedback; `students` are those of the tables at test time, `learners` who is
+    trained: students, or folders that training made, which go on (one more iteration). The feedback
+    conditions are split by whom they ask: `asked` shows the teacher the student's answer,
+    `compared` the teacher's own answer as well, `told` asks nobody, `borrowed` gives the feedback
+    on another item, `own` asks the student itself. `controls` are those that the paper does not
+    have. `base` is the condition of section 5.2 ("We use the 'unconstrained' feedback condition
+    throughout"), `verdict` the error identification of its negative sampling, `draws` number the
+    candidates of best-of-k. `sft` and `dpo` name the training methods of either objective.
     """
 
     teacher: Slug
+    students: tuple[Slug, ...] = Field(min_length=1)
+    learners: tuple[Folder, ...] = Field(min_length=1)
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     asked: tuple[Slug, ...]
     compared: tuple[Slug, ...]
@@ -38,10 +43,13 @@ class Grid(Section):
     base: Slug
     verdict: Slug
     draws: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    sft: tuple[Slug, ...]
+    dpo: tuple[Slug, ...]
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "Grid":
-        for name, axis in (("seeds", self.seeds), ("draws", self.draws)):
+        axes = ("seeds", "draws", "students", "learners", "sft", "dpo")
+        for name, axis in ((name, getattr(self, name)) for name in axes):
             if len(set(axis)) != len(axis):
                 raise ValueError(f"{name} repeat")
         if len(set(self.conditions)) != len(self.conditions):

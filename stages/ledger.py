@@ -25,8 +25,8 @@ from stages.cli import make_parser, run
 from stages.errors import UserError
 from stages.files import write_json
 from stages.grid import Slug
+from stages.model_specs import MODEL_SPEC, ServedSpec
 from stages.models.call_log import CallLog, default_log, host_of
-from stages.models.config import MODEL_SPEC, ServedSpec
 from stages.models.ledger import (
     Budget,
     Ledger,

@@ -6,7 +6,7 @@ the feedback-conditioned trajectory tau_f.
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -92,7 +92,7 @@ class Trajectory(Record):
 
     For tau_f, `condition` and `feedback` say what it was conditioned on. Where a feedback failed,
     the original answer stands and `kept_original` says why. `draw` numbers the candidates of
-    best-of-k sampling.
+    best-of-k sampling. `method` is the training method of a student that was trained from `model`.
     """
 
     item: str
@@ -106,6 +106,7 @@ class Trajectory(Record):
     feedback: str | None = None
     kept_original: str | None = None
     draw: int | None = None
+    method: str | None = None
 
     @property
     def last(self) -> Completion:
@@ -190,6 +191,117 @@ class Selection(Record):
         return self
 
 
+class Cleaning(Record):
+    """The teacher's rewriting of a feedback-conditioned reply without its artefacts (section 5.3).
+
+    `exchange` is None where there was nothing to clean: no reply, or no feedback that it answers.
+    Whether the rewriting is taken is decided later, by `stages.cleaning`: a changed extraction rule
+    asks nobody anew.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    condition: str
+    student: str
+    teacher: str
+    seed: int
+    exchange: Exchange | None
+
+
+class Fidelity(Record):
+    """What became of one feedback-conditioned reply in cleaning, and what it was cleaned of.
+
+    `status` says whether the cleaned text is taken: `cleaned`; `same` where the teacher gave the
+    text back as it was; `answer_changed` where the extracted answer differs, which is refused;
+    `nothing` where there was nothing to clean; else why the teacher's reply is none. The counts are
+    of artefacts by kind ("Here's an updated version", thanks for the feedback, ...), before and in
+    what is taken; `artefact` and `artefact_after` say whether there is any.
+    """
+
+    item: str
+    suite: str
+    task: str
+    split: Split
+    condition: str
+    student: str
+    seed: int
+    status: Literal["cleaned", "same", "answer_changed", "nothing", "truncated", "empty", "failed"]
+    artefact: bool
+    artefact_after: bool
+    kinds: tuple[str, ...]
+    kinds_after: tuple[str, ...]
+    words: int = Field(ge=0)
+    words_after: int = Field(ge=0)
+
+
+class Demonstration(Record):
+    """One example of SFT: an exchange (state -> action), in TRL's conversational form.
+
+    `environment` says which model learns from it: that of one environment; None for the only one.
+    """
+
+    item: str
+    task: str
+    environment: str | None
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    completion: tuple[Message, ...] = Field(min_length=1)
+
+
+class Preference(Record):
+    """One example of DPO: two actions at one state, in TRL's conversational form.
+
+    `environment` as in Demonstration.
+    """
+
+    item: str
+    task: str
+    environment: str | None
+    prompt: tuple[Message, ...] = Field(min_length=1)
+    chosen: tuple[Message, ...] = Field(min_length=1)
+    rejected: tuple[Message, ...] = Field(min_length=1)
+
+
+class Dropped(Record):
+    """A train item that gave no example, and why."""
+
+    item: str
+    task: str
+    reason: str
+
+
+class Training(Record):
+    """One training run, as it really went: a model of one cell, of the suite or one environment.
+
+    `tokens` are those of all examples over all steps, `target_tokens` the ones in the loss.
+    `changed` is the share of weights that differ from the base model's in the saved folder's
+    precision, `trainable` the number of weights that were trained. `config` holds the fields of
+    TRL's config as they ran; `fallbacks` what the machine could not do as asked, in words.
+    """
+
+    suite: str
+    learner: str
+    method: str
+    seed: int
+    objective: Literal["sft", "dpo"]
+    preset: str
+    environment: str | None
+    examples: int = Field(ge=0)
+    steps: int = Field(ge=0)
+    batch: int = Field(ge=1)
+    tokens: int = Field(ge=0)
+    target_tokens: int = Field(ge=0)
+    trainable: int = Field(ge=0)
+    changed: float = Field(ge=0, le=1)
+    first_loss: float
+    last_loss: float
+    config: dict[str, Any]
+    adapter: dict[str, Any] | None
+    quantization: dict[str, Any] | None
+    fallbacks: tuple[str, ...]
+
+
 class Leak(Record):
     """What the answer extractor finds in a feedback: the leak meter.
 
@@ -220,7 +332,7 @@ class Score(Record):
     `strict` and `tolerant` are the normalised answers under each extractor, None where there is
     none; `score` and `solved` follow the strict one. `cues` counts the answer lines found; `empty`
     says that a reply came without text. `draw` tells the candidates of best-of-k apart; for a
-    chosen one, `selector` chose it and `choice` says how it came about.
+    chosen one, `selector` chose it and `choice` says how it came about. `method` as in Trajectory.
     """
 
     step: str
@@ -247,6 +359,7 @@ class Score(Record):
     draw: int | None = None
     selector: str | None = None
     choice: Choice | None = None
+    method: str | None = None
 
     @property
     def truncated(self) -> bool:

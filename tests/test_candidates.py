@@ -16,13 +16,13 @@ from conftest import ROOT
 from stages import sample, score, select
 from stages.choices import Selector, chosen
 from stages.errors import UserError
+from stages.fetching import make_folder
+from stages.model_specs import LocalSpec, TinySource
 from stages.models import transformers_engine
 from stages.models.card import FileCard, write_card
 from stages.models.chat import Conversation
-from stages.models.config import LocalSpec, TinySource
 from stages.models.file_engine import REPLIES
 from stages.models.open import open_model
-from stages.models.weights import make_folder
 from stages.records import (
     Completion,
     Exchange,

@@ -16,11 +16,11 @@ from scripted_teacher import ScriptedTeacher
 from stages import answer, cost, download, ledger, prepare
 from stages.cost import Forecast, dollars, table
 from stages.errors import UserError
+from stages.fetching import make_folder
+from stages.model_specs import ServedSpec
 from stages.models.call_log import CallLog
-from stages.models.config import ServedSpec
 from stages.models.ledger import ledger_of
 from stages.models.prices import Price
-from stages.models.weights import make_folder
 from stages.params import read_yaml
 from stages.pipeline import cell_arguments
 

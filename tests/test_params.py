@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from stages.check import Whole, check_whole, warnings
 from stages.conditions import Condition
 from stages.errors import UserError
-from stages.models.config import MODEL_SPEC
+from stages.model_specs import MODEL_SPEC
 from stages.params import Params, read_yaml
 from stages.roles import Role
 from stages.tasks.config import Suite

@@ -16,7 +16,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 import yaml
-from closure import closure
+from closure import closure, is_empty
 from conftest import ROOT
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
@@ -68,7 +68,12 @@ def files_of(outputs: Iterable[object]) -> set[str]:
 
 def wrong_code(root: Path, stage: PipelineStage) -> set[str]:
     """Return code that is declared and not needed, or needed and not declared."""
-    declared = {path for path in files_of(stage.deps) if path.startswith("stages/")}
+    declared: set[str] = set()
+    for path in files_of(stage.deps):
+        if path.startswith("stages/"):
+            # A folder stands for all modules in it, so all of them must be needed.
+            found = [root / path] if (root / path).is_file() else (root / path).glob("*.py")
+            declared |= {f.relative_to(root).as_posix() for f in found if not is_empty(f)}
     given = {word for word in words(stage) if word.startswith("stages/")}
     return declared ^ (closure(root, module_of(stage)) | given)
 

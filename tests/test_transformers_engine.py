@@ -21,13 +21,13 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from stages.fetching import make_folder
+from stages.model_specs import LocalSpec, TinySource
 from stages.models import ragged, transformers_engine
 from stages.models.card import LocalCard, read_card
 from stages.models.chat import Conversation, Sampling
-from stages.models.config import LocalSpec, TinySource
 from stages.models.sampler import Sampler
 from stages.models.transformers_engine import TransformersModel, _chunks, _groups, _Reply
-from stages.models.weights import make_folder
 from stages.records import Completion, Message
 
 GREEDY = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=24)

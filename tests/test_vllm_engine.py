@@ -22,12 +22,12 @@ from conftest import ROOT
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 from stages.errors import UserError
+from stages.fetching import make_folder
+from stages.model_specs import LocalSpec, TinySource
 from stages.models import transformers_engine, vllm_engine
 from stages.models.card import LocalCard, read_card
 from stages.models.chat import Conversation, Sampling
-from stages.models.config import LocalSpec, TinySource
 from stages.models.open import open_model
-from stages.models.weights import make_folder
 from stages.records import Completion, Message
 
 PYTHON = os.environ.get("VLLM_PYTHON")

@@ -17,11 +17,16 @@ CARD = "card.json"
 
 
 class LocalCard(Record):
-    """Weights in the folder, and the engine that runs them here."""
+    """Weights in the folder, and the engine that runs them here.
+
+    `adapter` says that the folder holds an adapter (peft), whose base is the model folder that
+    adapter_config.json names.
+    """
 
     engine: Literal["transformers", "vllm"] = "transformers"
     name: str
     revision: str
+    adapter: bool = False
 
 
 class ServedCard(Record):
@@ -55,7 +60,14 @@ class FileCard(Record):
     sha256: str
 
 
-ModelCard: TypeAlias = LocalCard | ServedCard | FileCard
+class EnvironmentsCard(Record):
+    """A model folder for each environment (subtask) of a suite, in folders of their names."""
+
+    engine: Literal["environments"] = "environments"
+    environments: tuple[str, ...]
+
+
+ModelCard: TypeAlias = LocalCard | ServedCard | FileCard | EnvironmentsCard
 _CARD: TypeAdapter[ModelCard] = TypeAdapter(Annotated[ModelCard, Field(discriminator="engine")])
 
 

@@ -1,9 +1,13 @@
 """Opening a model folder with the engine that its card names."""
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from stages.models.card import FileCard, LocalCard, read_card
+from stages.errors import UserError
+from stages.models.card import EnvironmentsCard, FileCard, LocalCard, read_card
 from stages.models.chat import ChatModel
 
 
@@ -17,14 +21,19 @@ def open_model(folder: Path) -> ChatModel:
         UserError: no such folder, a damaged card, or what the engine itself refuses.
     """
     card = read_card(folder)
+    if isinstance(card, EnvironmentsCard):
+        raise UserError(f"{folder}: a folder of models, one for each environment, not a model")
     if isinstance(card, LocalCard) and card.engine == "vllm":
         from stages.models.vllm_engine import VllmModel
 
         return VllmModel(card, folder)
     if isinstance(card, LocalCard):
-        from stages.models.transformers_engine import TransformersModel
+        # Imports and weights make a million objects that stay: looking for garbage among them again
+        # and again takes about a second.
+        with _no_collection():
+            from stages.models.transformers_engine import TransformersModel
 
-        return TransformersModel(card, folder)
+            return TransformersModel(card, folder)
     if isinstance(card, FileCard):
         from stages.models.file_engine import FileModel
 
@@ -33,3 +42,14 @@ def open_model(folder: Path) -> ChatModel:
     from stages.models.openai_engine import OpenAIModel
 
     return OpenAIModel(card, default_log(os.environ), os.environ)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -11,8 +11,7 @@ from typing import Any
 
 from stages.errors import UserError
 from stages.files import check_sha256
-from stages.models.card import FileCard, LocalCard, ModelCard, ServedCard, write_card
-from stages.models.config import (
+from stages.model_specs import (
     FileSpec,
     GgufSource,
     HubSource,
@@ -21,6 +20,7 @@ from stages.models.config import (
     ServedSpec,
     TinySource,
 )
+from stages.models.card import FileCard, LocalCard, ModelCard, ServedCard, write_card
 from stages.packages import fetch_package
 
 MODEL_MIRROR = "MODEL_MIRROR"
