@@ -1,7 +1,7 @@
 """Answering items without feedback: tau_i ~ pi(. given i), by the student or by the teacher.
 
 What `respond` (the student, sampled, by seed), `answer` (the teacher by itself) and `sample` (the
-candidates of best-of-k) share.
+candidates of best-of-k) and `evaluate` (a trained student) share.
 """
 
 import argparse
@@ -29,11 +29,20 @@ def read_items(args: argparse.Namespace) -> list[Item]:
 
 
 def ask(
-    args: argparse.Namespace, items: Sequence[Item], role: Role, cell: str, *seed: object
+    args: argparse.Namespace,
+    items: Sequence[Item],
+    role: Role,
+    cell: str,
+    *seed: object,
+    step: str | None = None,
 ) -> list[Conversation]:
-    """Return the task prompt of each item as a conversation of the cell named `cell`."""
+    """Return the task prompt of each item as a conversation of the cell named `cell`.
+
+    Seeds follow from `step`, which is that of the cell if not given: a trained student's replies
+    are drawn with the numbers of `respond`, so that what differs is the training.
+    """
     template = Prompt(args.template)
-    step = cell.split("/")[0]
+    step = step or cell.split("/")[0]
     return [
         Conversation(
             id=f"{cell}/{item.id}",
@@ -42,6 +51,7 @@ def ask(
                 template.render(question=item.question, answer_format=item.answer_format),
             ),
             seed=derive(step, *seed, item.id),
+            environment=item.task,
         )
         for item in items
     ]
@@ -54,12 +64,14 @@ def answer_items(
     slug: str,
     seed: int,
     draw: int | None = None,
+    method: str | None = None,
+    step: str | None = None,
 ) -> None:
     """Answer every item of the cell and write the trajectories."""
     items = read_items(args)
     parts = (seed,) if draw is None else (seed, draw)
     run = Run(cell, lambda: open_model(args.model))
-    exchanges = run.exchanges(ask(args, items, role, cell, *parts), role.sampling)
+    exchanges = run.exchanges(ask(args, items, role, cell, *parts, step=step), role.sampling)
     write_jsonl(
         args.out,
         (
@@ -72,6 +84,7 @@ def answer_items(
                 seed=seed,
                 exchanges=(exchange,),
                 draw=draw,
+                method=method,
             )
             for item, exchange in zip(items, exchanges, strict=True)
         ),

@@ -11,6 +11,9 @@ def add_arguments(parser: argparse.ArgumentParser, out: str, template: bool = Tr
     """
     parser.add_argument("--params", type=Path, required=True, help="params file")
     parser.add_argument("--model", type=Path, required=True, help="model folder of who is asked")
+    parser.add_argument(
+        "--base", type=Path, help="model folder that `model` was trained from, if it was"
+    )
     parser.add_argument("--template", type=Path, required=template, help="prompt (Jinja)")
     parser.add_argument("--out", type=Path, required=True, help=out)
     parser.add_argument("--calls", type=Path, required=True, help="raw answers to write (JSONL)")

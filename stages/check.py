@@ -72,11 +72,12 @@ def check_whole(path: Path, prompts: Path) -> Whole:
             raise UserError(f"{path}: prices.{slug}.as_of: put the date in quotation marks")
     for role in ("students", "teachers", "prices"):
         for slug in getattr(whole, role):
-            if slug not in whole.models:
+            if slug not in whole.models and not _is_trained(whole, slug):
                 raise UserError(f"{path}: {role}.{slug}: no such key under models")
     if whole.grid.teacher not in whole.teachers:
         raise UserError(f"{path}: grid.teacher: {whole.grid.teacher} is not under teachers")
     _check_conditions(path, whole)
+    _check_training(path, whole)
     _check_best_of_k(path, whole)
     if whole.grid.verdict not in whole.verdicts:
         raise UserError(f"{path}: grid.verdict: {whole.grid.verdict} is not under verdicts")
@@ -118,6 +119,62 @@ def _check_conditions(path: Path, whole: Whole) -> None:
         raise UserError(f"{path}: grid.base: {grid.base} is not in grid.asked or compared")
 
 
+def _is_trained(whole: Whole, slug: str) -> bool:
+    """Tell whether training makes this model folder, `<learner>-<suite>-<method>-<seed>`."""
+    learner, *trained = slug.rsplit("-", 3)
+    if len(trained) != 3:
+        return False
+    suite, method, seed = trained
+    return (
+        learner in whole.grid.learners
+        and suite in whole.lessons
+        and method in whole.methods
+        and int(seed) in whole.grid.seeds
+    )
+
+
+def _check_training(path: Path, whole: Whole) -> None:
+    """Check that who is trained can be, on what is there, by methods that are said how to."""
+    grid = whole.grid
+    for axis in ("students", "learners"):
+        for slug in getattr(grid, axis):
+            if slug not in whole.students:
+                raise UserError(f"{path}: grid.{axis}: {slug} is not under students")
+    for slug in grid.students:
+        if slug not in whole.models:
+            raise UserError(f"{path}: grid.students: {slug} is not under models")
+    for slug in grid.tuned:
+        if slug not in grid.students or slug not in grid.learners:
+            raise UserError(f"{path}: grid.tuned: {slug} is not in grid.students and learners")
+    for slug in grid.learners:
+        spec = whole.models.get(slug)
+        if spec is not None and not isinstance(spec, LocalSpec):
+            raise UserError(f"{path}: grid.learners: the weights of {slug} are not here to train")
+    if set(whole.lessons) != set(whole.suites):
+        raise UserError(f"{path}: lessons: must be of the suites, {', '.join(whole.suites)}")
+    for suite, lessons in whole.lessons.items():
+        if lessons.condition not in (*grid.asked, *grid.compared, *grid.told):
+            raise UserError(
+                f"{path}: lessons.{suite}.condition: {lessons.condition} is not in grid.asked,"
+                " compared or told"
+            )
+    both = set(whole.methods) & set(whole.following)
+    if both:
+        raise UserError(f"{path}: following.{min(both)}: stands under methods too")
+    for kind, every in (("", whole.methods), ("following_", whole.following)):
+        for objective in ("sft", "dpo"):
+            axis = f"{kind}{objective}"
+            meant = [slug for slug, method in every.items() if method.objective == objective]
+            if sorted(getattr(grid, axis)) != sorted(meant):
+                raise UserError(
+                    f"{path}: grid.{axis}: must name the methods with objective {objective},"
+                    f" {', '.join(meant) or 'none'}"
+                )
+    for slug, method in whole.following.items():
+        if method.target != "teacher":
+            raise UserError(f"{path}: following.{slug}.target: must be teacher")
+
+
 def _check_best_of_k(path: Path, whole: Whole) -> None:
     """Check that there are the three selectors, and candidates that can differ and be scored."""
     if set(whole.selectors) != set(SELECTORS):
@@ -127,7 +184,8 @@ def _check_best_of_k(path: Path, whole: Whole) -> None:
             raise UserError(f"{path}: selectors.{slug}.reduce: belongs to {BY_LOGITS} alone")
     if len(whole.grid.draws) > MOST_CANDIDATES:
         raise UserError(f"{path}: grid.draws: at most {MOST_CANDIDATES} candidates")
-    for slug, student in whole.students.items():
+    for slug in whole.grid.students:
+        student = whole.students[slug]
         if student.sampling.temperature == 0 and len(whole.grid.draws) > 1:
             raise UserError(
                 f"{path}: students.{slug}.sampling.temperature: 0 makes all of grid.draws alike"

@@ -13,6 +13,7 @@ prepared items (`dvc repro prepare`), and no model.
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -22,11 +23,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from stages import answer, feedback, judge, respond, revise, sample, select
+from stages import answer, clean, evaluate, feedback, judge, respond, revise, sample, select
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
-from stages.grid import POOLS, Grid, Slug, cell_path
+from stages.grid import POOLS, Grid, Slug, cell_path, root
 from stages.ledger import budget_lines, price_lines, served
 from stages.model_specs import MODEL_SPEC, FileSpec, ServedSpec
 from stages.models.call_log import CallLog, default_log
@@ -39,11 +40,12 @@ from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
 from stages.text_table import columns
+from stages.training.config import Lessons
 from stages.verdicts import Verdict
 
 PARAMS = (
     *("models", "students", "teachers", "suites", "conditions", "verdicts", "selectors"),
-    *("grid", "lengths"),
+    *("lessons", "methods", "following", "grid", "lengths"),
 )
 _MODULES: dict[str, ModuleType] = {
     "respond": respond,
@@ -53,15 +55,20 @@ _MODULES: dict[str, ModuleType] = {
     "revise": revise,
     "sample": sample,
     "select": select,
+    "clean": clean,
+    "evaluate": evaluate,
 }
 _REPLIES_SHOWN = {
     "judge": 1,
     "feedback": 1,
     "feedback_compared": 2,
-    "feedback_own": 1,
     "revise": 2,
     "sample_conditioned": 2,
+    "clean": 1,
 }
+# Stages of the train items; those of feedback tuning take a few of them.
+_TRAIN = ("answer_train", "respond_train", "judge_train", "feedback_train", "revise_train", "clean")
+_FEW = ("feedback_following", "revise_following", "revise_teacher")
 
 Span = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -110,11 +117,14 @@ class Forecast:
     def __init__(self, params: Path, pipeline: Path) -> None:
         self._pipeline, self._params = pipeline, params
         values = Params(params, PARAMS)
-        self._students = values.get("students", dict[Slug, Role])
+        self._students = values.get("students", dict[str, Role])
         self._teachers = values.get("teachers", dict[Slug, Role])
         self._suites = values.get("suites", dict[Slug, Any])
         self._conditions = values.get("conditions", dict[Slug, Condition])
         self._verdicts = values.get("verdicts", dict[Slug, Verdict])
+        self._lessons = values.get("lessons", dict[Slug, Lessons])
+        self._methods = list(values.get("methods", dict[Slug, Any]))
+        self._following = list(values.get("following", dict[Slug, Any]))
         self._grid = values.get("grid", Grid)
         self._lengths = values.get("lengths", Lengths)
         self.served = served(params)
@@ -124,7 +134,7 @@ class Forecast:
         }
         # Read once, however many cells ask: a call log and a suite can be large.
         self._served: dict[str, OpenAIModel] = {}
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], Counter[str]] = {}
 
     def cells(self) -> Iterator[Cell]:
         """Yield all cells that ask a model, in the order of the pipeline."""
@@ -137,7 +147,7 @@ class Forecast:
         for suite in self._suites:
             for slug in self._teachers:
                 yield self._cell("answer", slug, suite=suite, teacher=slug)
-            for student, seed in product(self._students, grid.seeds):
+            for student, seed in product(grid.students, grid.seeds):
                 axes = {"suite": suite, "student": student, "seed": seed}
                 yield self._cell("respond", student, **axes)
                 for verdict in self._verdicts:
@@ -154,6 +164,30 @@ class Forecast:
                     yield self._cell("select_logits", student, **axes, pool=pool)
                     yield self._cell("select_student", student, **axes, pool=pool)
                     yield self._cell("select_teacher", teacher, **axes, pool=pool)
+            yield from self._training(suite)
+
+    def _training(self, suite: str) -> Iterator[Cell]:
+        """Yield the cells of learning from the feedback that ask a model; training asks none."""
+        grid, teacher = self._grid, self._grid.teacher
+        yield self._cell("answer_train", teacher, suite=suite)
+        for learner, seed in product(grid.learners, grid.seeds):
+            axes = {"suite": suite, "learner": learner, "seed": seed}
+            yield self._cell("respond_train", learner, **axes)
+            for stage in ("judge_train", "feedback_train"):
+                yield self._cell(stage, teacher, **axes)
+            yield self._cell("revise_train", learner, **axes)
+            yield self._cell("clean", teacher, **axes)
+            for method in self._methods:
+                yield self._cell("evaluate", learner, **axes, method=method)
+        for student, seed in product(grid.tuned, grid.seeds):
+            axes = {"suite": suite, "student": student, "seed": seed}
+            yield self._cell("feedback_following", teacher, **axes)
+            yield self._cell("revise_following", student, **axes)
+            yield self._cell("revise_teacher", teacher, **axes)
+            for method in self._following:
+                yield self._cell("evaluate_following", student, **axes, method=method)
+                yield self._cell("feedback_tuned", teacher, **axes, method=method)
+                yield self._cell("revise_tuned", student, **axes, method=method)
 
     def _cell(self, stage: str, model: str, **axes: object) -> Cell:
         module = _MODULES[stage.split("_")[0]]
@@ -162,11 +196,14 @@ class Forecast:
         )
         sampling = self._sampling(stage, model, args)
         if not all(path.is_file() for path in self._needed(args)):
-            return self._reckoned(stage, model, str(axes["suite"]), sampling.max_new_tokens)
+            return self._reckoned(
+                stage, root(model), self._count(stage, str(axes["suite"])), sampling.max_new_tokens
+            )
         conversations = module.conversations(args)
         if stage == "select_logits":
             # Nothing is generated; the replies that are read are as long as they are.
             conversations = []
+        model = root(model)
         todo = self._unanswered(model, conversations, sampling)
         characters = sum(len(message.content) for c in todo for message in c.messages)
         per_token = self._lengths.characters_per_token
@@ -177,13 +214,13 @@ class Forecast:
         return Cell(stage, model, len(conversations), covered, True, span, out)
 
     def _sampling(self, stage: str, model: str, args: argparse.Namespace) -> Sampling:
-        if stage == "judge":
+        if stage.split("_")[0] == "judge":
             return judge.sampling(args)
         if stage in ("select_student", "select_teacher"):
             return select.sampling(args)
-        asks_student = {"respond", "feedback_own", "revise", "sample", "sample_conditioned"}
-        roles = self._students if stage in asks_student | {"select_logits"} else self._teachers
-        return roles[model].sampling
+        by_teacher = stage.split("_")[0] in ("answer", "feedback", "clean")
+        by_teacher = (by_teacher and stage != "feedback_own") or stage == "revise_teacher"
+        return (self._teachers if by_teacher else self._students)[model].sampling
 
     def _needed(self, args: argparse.Namespace) -> Iterator[Path]:
         """Yield the files that a cell's prompts are made of."""
@@ -195,14 +232,13 @@ class Forecast:
             for draw in self._grid.draws:
                 yield cell_path("--candidates", args.candidates, {"draw": draw})
 
-    def _reckoned(self, stage: str, model: str, suite: str, limit: int) -> Cell:
+    def _reckoned(self, stage: str, model: str, items: int, limit: int) -> Cell:
         """Return a cell whose prompts do not exist yet, by the lengths of params."""
-        items = self._count(suite)
         prompt, reply = self._lengths.prompt, self._lengths.reply
         if stage == "select_logits":
             return Cell(stage, model, 0, 0, False, (0.0, 0.0), (0.0, 0.0))
         # How many replies a prompt shows beside the task: the student's, feedback, candidates.
-        replies = _REPLIES_SHOWN.get(stage, 0)
+        replies = _REPLIES_SHOWN.get(stage, _REPLIES_SHOWN.get(stage.split("_")[0], 0))
         if stage.startswith("select"):
             replies = len(self._grid.draws) + 1
         low = items * (prompt[0] + replies * reply[0])
@@ -210,18 +246,28 @@ class Forecast:
         out = (items * min(reply[0], limit), float(items * limit))
         return Cell(stage, model, items, 0, False, (low, high), out)
 
-    def _count(self, suite: str) -> int:
-        """Return the number of test items of a suite. Raises UserError where there are none yet."""
-        if suite in self._counts:
-            return self._counts[suite]
-        student, seed = next(iter(self._students)), self._grid.seeds[0]
-        axes = {"suite": suite, "student": student, "seed": seed}
-        arguments = cell_arguments(self._pipeline, self._params, "respond", **axes)
-        path = respond.parser().parse_args(arguments).items
-        if not path.is_file():
-            raise UserError(f"{path}: no such file; run `dvc repro prepare`, which costs nothing")
-        self._counts[suite] = len(read_jsonl(path, Item))
-        return self._counts[suite]
+    def _count(self, stage: str, suite: str) -> int:
+        """Return how many items a cell is over. Raises UserError where there are none yet."""
+        if stage in _FEW:
+            few = self._lessons[suite].following_per_task
+            return sum(min(few, count) for count in self._items(suite, "respond_train").values())
+        source = "respond_train" if stage in _TRAIN else "respond"
+        return self._items(suite, source).total()
+
+    def _items(self, suite: str, stage: str) -> Counter[str]:
+        """Return the number of items of each task that a stage answers."""
+        key = (suite, stage)
+        if key not in self._counts:
+            student, seed = self._grid.students[0], self._grid.seeds[0]
+            axes = {"suite": suite, "student": student, "learner": student, "seed": seed}
+            arguments = cell_arguments(self._pipeline, self._params, stage, **axes)
+            path = respond.parser().parse_args(arguments).items
+            if not path.is_file():
+                raise UserError(
+                    f"{path}: no such file; run `dvc repro prepare`, which costs nothing"
+                )
+            self._counts[key] = Counter(item.task for item in read_jsonl(path, Item))
+        return self._counts[key]
 
     def _unanswered(
         self, model: str, conversations: Sequence[Conversation], sampling: Sampling

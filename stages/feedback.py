@@ -11,7 +11,8 @@ r"""Feedback: the teacher's feedback f ~ phi(tau_i) on each student trajectory (
 The conditions are those of section 5.1.2 and our controls. `--answers` gives the teacher's own
 answers to a condition that sees them. `--own` makes the student its own teacher (Self-Refine).
 Without either nobody is asked and the rendered template is the feedback itself (Lazy: "the feedback
-just consists in directly being told the correct answer").
+just consists in directly being told the correct answer"). On the train items, whose condition is
+chosen in params, `--unless-told` finds out from `grid.told`.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.conversation import neutralise, opening, turns
 from stages.errors import UserError
+from stages.few import first_of_tasks
+from stages.files import write_json
 from stages.models.chat import Conversation
 from stages.models.open import open_model
 from stages.params import Params
@@ -43,6 +46,7 @@ from stages.seeds import derive
 PARAMS = ("conditions.{condition}", "teachers.{teacher}")
 PARAMS_TOLD = ("conditions.{condition}",)
 PARAMS_OWN = ("conditions.{condition}", "students.{student}")
+PARAMS_TRAIN = ("conditions.{condition}", "teachers.{teacher}", "grid.told")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,6 +64,10 @@ def parser() -> argparse.ArgumentParser:
     asked = parser.add_mutually_exclusive_group()
     asked.add_argument("--teacher", help="slug under `teachers`")
     asked.add_argument("--own", action="store_true", help="the student is its own teacher")
+    parser.add_argument(
+        "--unless-told", action="store_true", help="ask nobody where grid.told has the condition"
+    )
+    parser.add_argument("--per-task", type=int, help="only the first so many of each task")
     parser.add_argument("--model", type=Path, help="model folder of who is asked")
     parser.add_argument("--answers", type=Path, help="the teacher's own Trajectories (JSONL)")
     parser.add_argument("--calls", type=Path, help="raw answers to write (JSONL)")
@@ -84,7 +92,8 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str | None]]:
         raise UserError(f"{args.condition} sees the teacher's answer: --answers is needed")
     template = Prompt(args.template)
     rendered: list[tuple[Trajectory, str | None]] = []
-    for trajectory in read_jsonl(args.trajectories, Trajectory, "item"):
+    taus = read_jsonl(args.trajectories, Trajectory, "item")
+    for trajectory in first_of_tasks(taus, args.per_task):
         item = items.get(trajectory.item)
         if item is None:
             raise UserError(f"{args.trajectories}: {trajectory.item} is not in {args.items}")
@@ -121,7 +130,17 @@ def _cell(args: argparse.Namespace) -> str:
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the teacher is shown, for each trajectory that there is something to say on."""
-    return _ask(args, _teacher(args), prompts(args))
+    return [] if _is_told(args) else _ask(args, _teacher(args), prompts(args))
+
+
+def _is_told(args: argparse.Namespace) -> bool:
+    """Tell whether nobody is asked, the rendered template being the feedback itself."""
+    if args.unless_told:
+        axes = {"condition": args.condition, "teacher": args.teacher}
+        return args.condition in Params(args.params, PARAMS_TRAIN, **axes).get(
+            "grid.told", tuple[str, ...]
+        )
+    return args.teacher is None and not args.own
 
 
 def _ask(
@@ -172,7 +191,7 @@ def _record(
         split=trajectory.split,
         condition=args.condition,
         student=trajectory.model,
-        teacher=args.student if args.own else args.teacher,
+        teacher=None if exchange is None else args.student if args.own else args.teacher,
         seed=trajectory.seed,
         status=status,
         text=text if status in ("ok", "truncated") else None,
@@ -183,8 +202,11 @@ def _record(
 def main(args: argparse.Namespace) -> None:
     """Write the feedback on every trajectory."""
     shown = prompts(args)
-    if args.teacher is None and not args.own:
+    if _is_told(args):
         write_jsonl(args.out, (_record(args, tau, text) for tau, text in shown))
+        if args.unless_told:
+            write_jsonl(args.calls, [])
+            write_json(args.facts, {"cell": _cell(args)})
         return
     for flag in ("model", "calls", "facts"):
         if getattr(args, flag) is None:

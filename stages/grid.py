@@ -21,18 +21,21 @@ class Grid(Section):
     """Axes that are not maps of their own.
 
     `teacher` gives the feedback; `students` are those of the tables at test time, `learners` who is
-    trained: students, or folders that training made, which go on (one more iteration). The feedback
-    conditions are split by whom they ask: `asked` shows the teacher the student's answer,
-    `compared` the teacher's own answer as well, `told` asks nobody, `borrowed` gives the feedback
-    on another item, `own` asks the student itself. `controls` are those that the paper does not
-    have. `base` is the condition of section 5.2 ("We use the 'unconstrained' feedback condition
-    throughout"), `verdict` the error identification of its negative sampling, `draws` number the
-    candidates of best-of-k. `sft` and `dpo` name the training methods of either objective.
+    trained: students, or folders that training made, which go on (one more iteration); `tuned` are
+    the learners that also get Table 4's feedback-following finetuning. The feedback conditions are
+    split by whom they ask: `asked` shows the teacher the student's answer, `compared` the teacher's
+    own answer as well, `told` asks nobody, `borrowed` gives the feedback on another item, `own`
+    asks the student itself. `controls` are those that the paper does not have. `base` is the
+    condition of section 5.2 ("We use the 'unconstrained' feedback condition throughout"), `verdict`
+    the error identification of its negative sampling, `draws` number the candidates of best-of-k.
+    `sft` and `dpo` name the training methods of either objective, `following_sft` and
+    `following_dpo` those of feedback-following finetuning.
     """
 
     teacher: Slug
     students: tuple[Slug, ...] = Field(min_length=1)
-    learners: tuple[Folder, ...] = Field(min_length=1)
+    learners: tuple[Folder, ...]
+    tuned: tuple[Slug, ...]
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     asked: tuple[Slug, ...]
     compared: tuple[Slug, ...]
@@ -45,10 +48,12 @@ class Grid(Section):
     draws: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     sft: tuple[Slug, ...]
     dpo: tuple[Slug, ...]
+    following_sft: tuple[Slug, ...]
+    following_dpo: tuple[Slug, ...]
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "Grid":
-        axes = ("seeds", "draws", "students", "learners", "sft", "dpo")
+        axes = ("seeds", "draws", "students", "learners", "tuned")
         for name, axis in ((name, getattr(self, name)) for name in axes):
             if len(set(axis)) != len(axis):
                 raise ValueError(f"{name} repeat")
@@ -65,6 +70,11 @@ class Grid(Section):
     def papers(self) -> tuple[str, ...]:
         """The feedback conditions that the paper has too."""
         return tuple(slug for slug in self.conditions if slug not in self.controls)
+
+
+def root(folder: str) -> str:
+    """Return the model that a model folder comes from, however often it was trained."""
+    return folder.split("-", 1)[0]
 
 
 def cell_path(flag: str, pattern: str, cell: Mapping[str, object]) -> Path:

@@ -23,11 +23,10 @@ from stages.grid import cell_path
 from stages.pairing import Group, partners
 from stages.params import Params
 from stages.records import Feedback, Item, Leak, read_jsonl, write_jsonl
-from stages.roles import Role
 from stages.seeds import derive
 from stages.tasks.extraction import Rules, load_rules
 
-PARAMS = ("students", "conditions", "grid.seeds")
+PARAMS = ("grid.students", "conditions", "grid.seeds")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
     rows: list[Leak] = []
     for condition, student, seed in product(
         params.get("conditions", dict[str, Condition]),
-        params.get("students", dict[str, Role]),
+        params.get("grid.students", list[str]),
         params.get("grid.seeds", list[int]),
     ):
         cell = {"condition": condition, "student": student, "seed": seed}

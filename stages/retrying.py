@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stages.conversation import combine, neutralise
 from stages.errors import UserError
+from stages.few import first_of_tasks
 from stages.models.chat import Conversation
 from stages.models.open import open_model
 from stages.prompts import Prompt
@@ -23,11 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser, required: bool = True) -> Non
     parser.add_argument("--condition", required=required, help="slug of the feedback condition")
     parser.add_argument("--trajectories", type=Path, required=required, help="tau_i (JSONL)")
     parser.add_argument("--feedback", type=Path, required=required, help="f on each tau_i (JSONL)")
+    parser.add_argument("--per-task", type=int, help="only the first so many of each task")
 
 
 def read_pairs(args: argparse.Namespace) -> list[tuple[Trajectory, Feedback]]:
     """Return each original trajectory with the feedback on it."""
-    taus = read_jsonl(args.trajectories, Trajectory, "item")
+    taus = first_of_tasks(read_jsonl(args.trajectories, Trajectory, "item"), args.per_task)
     feedback = {record.item: record for record in read_jsonl(args.feedback, Feedback, "item")}
     missing = [tau.item for tau in taus if tau.item not in feedback]
     if missing:
@@ -49,6 +51,7 @@ def ask(
             id=f"{cell}/{tau.item}",
             messages=combine(tau.exchanges, template.render(feedback=neutralise(feedback.text))),
             seed=derive(step, args.condition, *seed, tau.item),
+            environment=tau.task,
         )
         for tau, feedback in pairs
         if feedback.text is not None
@@ -56,9 +59,14 @@ def ask(
 
 
 def retry_items(
-    args: argparse.Namespace, role: Role, cell: str, *seed: object, draw: int | None = None
+    args: argparse.Namespace,
+    role: Role,
+    cell: str,
+    *seed: object,
+    draw: int | None = None,
+    by: str | None = None,
 ) -> None:
-    """Write the feedback-conditioned trajectory of every item.
+    """Write the feedback-conditioned trajectory of every item, `by` another model if given.
 
     Where a feedback failed or was refused, the original answer stands.
     """
@@ -73,6 +81,7 @@ def retry_items(
             update["kept_original"] = feedback.status
         else:
             update |= {"feedback": feedback.text, "exchanges": (next(exchanges),)}
+            update |= {} if by is None else {"model": by}
         tried.append(tau.model_copy(update=update))
     write_jsonl(args.out, tried)
     run.write_answers(args.calls)

@@ -10,7 +10,8 @@ r"""Revise: the feedback-conditioned trajectory tau_f (paper, section 2).
 
 tau_f ~ pi(. given COMBINE(i, tau_i, f)); COMBINE gives "the prompt, original answer, and feedback
 as the chat history with the feedback given to the model as in the Student Retry Prompt" (5.1.2).
-Where a feedback failed or was refused, the original answer stands.
+Where a feedback failed or was refused, the original answer stands. With `--teacher` it is the
+teacher that is given the student's conversation: a target of feedback-following finetuning (5.2).
 """
 
 import argparse
@@ -23,12 +24,15 @@ from stages.retrying import add_arguments, ask, read_pairs, retry_items
 from stages.roles import Role
 
 PARAMS = ("students.{student}",)
+PARAMS_TEACHER = ("teachers.{teacher}",)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of this stage."""
     parser = make_parser("stages.revise", __doc__)
-    parser.add_argument("--student", required=True, help="slug under `students`")
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--student", help="slug under `students`")
+    who.add_argument("--teacher", help="slug under `teachers`, who tries in the student's place")
     parser.add_argument("--seed", type=int, required=True, help="seed of the sampling")
     add_arguments(parser)
     add_asking(parser, "tau_f to write (JSONL)")
@@ -36,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _cell(args: argparse.Namespace) -> str:
-    return f"revise/{args.condition}/{args.student}/{args.seed}"
+    return f"revise/{args.condition}/{args.student or args.teacher}/{args.seed}"
 
 
 def conversations(args: argparse.Namespace) -> list[Conversation]:
@@ -46,8 +50,12 @@ def conversations(args: argparse.Namespace) -> list[Conversation]:
 
 def main(args: argparse.Namespace) -> None:
     """Write the feedback-conditioned trajectory of every item."""
-    role = Params(args.params, PARAMS, student=args.student).get("students.{student}", Role)
-    retry_items(args, role, _cell(args), args.seed)
+    if args.teacher is None:
+        role = Params(args.params, PARAMS, student=args.student).get("students.{student}", Role)
+    else:
+        params = Params(args.params, PARAMS_TEACHER, teacher=args.teacher)
+        role = params.get("teachers.{teacher}", Role)
+    retry_items(args, role, _cell(args), args.seed, by=args.teacher)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from stages.choices import Selector, chosen
 from stages.cli import make_parser, run
@@ -26,17 +27,22 @@ from stages.records import Choice, Item, Score, Selection, Trajectory, read_json
 from stages.roles import Role
 from stages.tasks.extraction import Rules, load_rules
 
-PARAMS_RESPOND = ("students", "grid.seeds")
+PARAMS_RESPOND = ("grid.students", "grid.seeds")
 PARAMS_ANSWER = ("teachers",)
-PARAMS_REVISE = ("students", "conditions", "grid.seeds")
-PARAMS_SAMPLE = ("students", "grid.seeds", "grid.draws")
-PARAMS_SELECT = ("students", "selectors", "grid.seeds", "grid.draws")
+PARAMS_REVISE = ("grid.students", "conditions", "grid.seeds")
+PARAMS_SAMPLE = ("grid.students", "grid.seeds", "grid.draws")
+PARAMS_SELECT = ("grid.students", "selectors", "grid.seeds", "grid.draws")
+PARAMS_EVALUATE = ("grid.learners", "grid.tuned", "methods", "following", "grid.seeds")
+PARAMS_REVISE_TUNED = ("grid.tuned", "following", "grid.seeds")
+Keys = dict[str, Any]
 _DECLARED = {
     "respond": PARAMS_RESPOND,
     "answer": PARAMS_ANSWER,
     "revise": PARAMS_REVISE,
     "sample": PARAMS_SAMPLE,
     "select": PARAMS_SELECT,
+    "evaluate": PARAMS_EVALUATE,
+    "revise_tuned": PARAMS_REVISE_TUNED,
 }
 
 
@@ -56,6 +62,9 @@ def parser() -> argparse.ArgumentParser:
 def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Yield the declared cells of the step, in the order of params.yaml."""
     params = Params(args.params, _DECLARED[args.step])
+    if args.step in ("evaluate", "revise_tuned"):
+        yield from _trained(args.step, params)
+        return
     axes: dict[str, Iterable[object]] = {}
     if args.step == "answer":
         axes["teacher"] = params.get("teachers", dict[str, Role])
@@ -66,12 +75,22 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     if args.step == "select":
         axes["selector"] = params.get("selectors", dict[str, Selector])
     if args.step != "answer":
-        axes["student"] = params.get("students", dict[str, Role])
+        axes["student"] = params.get("grid.students", list[str])
         axes["seed"] = params.get("grid.seeds", list[int])
     if args.step == "sample":
         axes["draw"] = params.get("grid.draws", list[int])
     for values in product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
+
+
+def _trained(step: str, params: Params) -> Iterator[dict[str, object]]:
+    """Yield the cells of trained students: who learns from feedback, and who to follow it."""
+    runs = list(product(params.get("grid.tuned", list[str]), params.get("following", Keys)))
+    if step == "evaluate":
+        learners = params.get("grid.learners", list[str])
+        runs = [*product(learners, params.get("methods", Keys)), *runs]
+    for (learner, method), seed in product(runs, params.get("grid.seeds", list[int])):
+        yield {"learner": learner, "method": method, "seed": seed}
 
 
 def _read(
@@ -148,6 +167,7 @@ def score(
         draw=tau.draw,
         selector=selector,
         choice=choice,
+        method=tau.method,
     )
 
 

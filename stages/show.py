@@ -24,7 +24,6 @@ from stages.models.template import rendered
 from stages.params import Params
 from stages.pipeline import cell_arguments
 from stages.records import Completion, Exchange, Feedback, Item, Trajectory, read_jsonl, write_jsonl
-from stages.roles import Role
 
 PARAMS = ("students", "conditions", "grid")
 
@@ -65,7 +64,7 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     grid = params.get("grid", Grid)
     if args.condition not in params.get("conditions", dict[str, Condition]):
         raise UserError(f"{args.params}: no condition {args.condition}")
-    student = args.student or next(iter(params.get("students", dict[str, Role])))
+    student = args.student or grid.students[0]
     seed = grid.seeds[0] if args.seed is None else args.seed
     axes = {
         "suite": args.item.split("/")[0],

@@ -177,6 +177,9 @@ def changed(*changes: tuple[str, object]) -> dict[str, Any]:
     return values
 
 
+SECOND = "tiny-bbh-feedback_sft_cleaned-0"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -226,6 +229,60 @@ def changed(*changes: tuple[str, object]) -> dict[str, Any]:
             ([("grid.base", slug)], f"grid.base: {slug} is not in grid.asked or compared")
             for slug in ("lazy", "another_item", "self_feedback", "idle")
         ),
+        # Training.
+        ([("grid.students", ["other"])], "grid.students: other is not under students"),
+        ([("grid.learners", ["other"])], "grid.learners: other is not under students"),
+        (
+            [("grid.learners", ["tiny-bbh-feedback_dpo-0"])],
+            "grid.learners: tiny-bbh-feedback_dpo-0",
+        ),
+        ([("grid.learners", ["tiny-bbh-dpo"])], "grid.learners.0: String should match pattern"),
+        ([("grid.learners", [])], "grid.tuned: tiny is not in grid.students and learners"),
+        ([("grid.students", ["tiny", SECOND])], f"grid.students: {SECOND} is not under models"),
+        ([("grid.seeds", [1])], f"students.{SECOND}: no such key under models"),
+        (
+            [("students.tiny-bbh-following_sft-0", TINY["students"]["tiny"])],
+            "students.tiny-bbh-following_sft-0: no such key under models",
+        ),
+        (
+            [
+                ("students.scripted", TINY["students"]["tiny"]),
+                ("grid.learners", ["tiny", "scripted"]),
+            ],
+            "grid.learners: the weights of scripted are not here to train",
+        ),
+        ([("lessons.other", TINY["lessons"]["bbh"])], "lessons: must be of the suites, bbh"),
+        (
+            [("lessons.bbh.condition", "self_feedback")],
+            "lessons.bbh.condition: self_feedback is not",
+        ),
+        (
+            [("lessons.bbh.negative_sampling", "luck")],
+            "lessons.bbh.negative_sampling: Input should",
+        ),
+        ([("lessons.bbh.following_per_task", 0)], "lessons.bbh.following_per_task: Input should"),
+        ([("methods", {})], "methods: Dictionary should have at least 1"),
+        (
+            [("methods.feedback_dpo.objective", "ppo")],
+            "methods.feedback_dpo.objective: Input should",
+        ),
+        (
+            [("methods.feedback_dpo.keep_correct_originals", True)],
+            "methods.feedback_dpo: Value err",
+        ),
+        (
+            [("following.feedback_dpo", TINY["following"]["following_sft"])],
+            "following.feedback_dpo: ",
+        ),
+        (
+            [("following.following_sft.target", "retry")],
+            "following.following_sft.target: must be t",
+        ),
+        ([("grid.sft", [])], "grid.sft: must name the methods with objective sft, feedback_sft_cl"),
+        ([("grid.dpo", ["feedback_dpo", "following_dpo"])], "grid.dpo: must name the methods with"),
+        ([("grid.following_dpo", ["following_sft"])], "grid.following_dpo: must name the methods"),
+        ([("trainers.sft.preset", "best")], "trainers.sft.preset: Input should be"),
+        ([("trainers.sft.save", "adapter")], "trainers.sft: Value error, quantization and save"),
         # Error identification and best-of-k.
         ([("grid.verdict", "idle")], "grid.verdict: idle is not under verdicts"),
         ([("verdicts", {})], "verdicts: Dictionary should have at least 1"),
@@ -317,6 +374,9 @@ def test_what_has_nothing_to_differ_or_can_score_is_sound(tmp_path: Path) -> Non
             ("students", {"scripted": TINY["students"]["tiny"]}),
             ("models.scripted.end_token", "<|im_end|>"),
             ("report.paper_students", {}),
+            ("grid.students", ["scripted"]),
+            ("grid.learners", []),
+            ("grid.tuned", []),
         ],
         [("selectors.student_logits.reduce", "sum")],
     ):

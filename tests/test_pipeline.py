@@ -29,7 +29,7 @@ from stages.pipeline import cell_arguments
 SCALES = ["laptop", "paper", "open", "tiny"]
 OUTPUT_FLAGS = {
     *("--out", "--calls", "--facts", "--train", "--test"),
-    *("--tables", "--figures", "--metrics"),
+    *("--tables", "--figures", "--metrics", "--dropped", "--log", "--runs"),
 }
 
 
@@ -158,7 +158,20 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     assert counts["sample"] == counts["sample_conditioned"] == students * seeds * draws
     for by in ("logits", "student", "teacher"):
         assert counts[f"select_{by}"] == students * seeds * 2
-    assert total <= {"tiny": 40, "laptop": 50}.get(scale, 400)
+    # Learning: tiny goes through two iterations, and has a method of each objective.
+    learners = 2 if scale == "tiny" else students
+    methods, following = (2, 1) if scale == "tiny" else (5, 2)
+    for name in ("respond_train", "judge_train", "feedback_train", "revise_train", "clean"):
+        assert counts[name] == learners * seeds
+    for name in ("feedback_following", "revise_following", "revise_teacher"):
+        assert counts[name] == students * seeds
+    assert counts["pairs"] == counts["evaluate"] == learners * methods * seeds
+    assert counts["following"] == counts["evaluate_following"] == students * following * seeds
+    assert counts["feedback_tuned"] == counts["revise_tuned"] == students * following * seeds
+    assert counts["train_sft"] + counts["train_dpo"] == learners * methods * seeds
+    tuned = counts["train_following_sft"] + counts.get("train_following_dpo", 0)
+    assert tuned == students * following * seeds
+    assert total <= {"tiny": 75, "laptop": 85}.get(scale, 650)
 
 
 def test_only_the_report_writes_reports(pipelines: dict[str, list[PipelineStage]]) -> None:
@@ -244,6 +257,28 @@ def test_a_change_reaches_its_own_cells_only(
         _, reached = stale(stages, **change)
         judged = {n for n in everything if n.startswith("judge@bbh-explicit-")}
         assert reached == judged | {"report"}
+
+    # What is trained hangs on how, and on what is trained on.
+    _, reached = stale(stages, key="trainers.dpo.args.beta")
+    dpo = {"imitative_dpo", "feedback_dpo", "following_dpo"}
+    read = {"evaluate", "evaluate_following", "feedback_tuned", "revise_tuned"}
+    own = {n for n in everything if n.split("@")[0] in read and dpo & set(n.split("-"))}
+    trained = {n for n in everything if n.startswith(("train_dpo@", "train_following_dpo@"))}
+    assert len(trained) == len(dpo) * len(params["grid"]["seeds"]) * len(params["students"])
+    own |= trained
+    assert reached == own | {"score_evaluate@bbh", "score_revise_tuned@bbh", "report"}
+    _, reached = stale(stages, key="methods.feedback_sft.only_solved_targets")
+    read = {"pairs", "train_sft", "evaluate"}
+    own = {n for n in everything if n.split("@")[0] in read and "-feedback_sft-" in n}
+    assert reached == own | {"score_evaluate@bbh", "report"}
+    _, reached = stale(stages, path="prompts/clean/clean.jinja")
+    assert {n.split("@")[0] for n in reached} == {
+        *("clean", "fidelity", "pairs", "train_sft", "train_dpo", "evaluate"),
+        *("score_evaluate", "report"),
+    }
+    _, reached = stale(stages, key="lessons.bbh.match_n")
+    assert {n.split("@")[0] for n in reached} >= {"pairs", "following", "train_sft", "report"}
+    assert not {n for n in reached if n.startswith(("respond", "feedback_train", "revise_train"))}
 
     _, reached = stale(stages, key="suites.bbh.test")
     assert "download@bbh" not in reached

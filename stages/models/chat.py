@@ -34,11 +34,13 @@ class Conversation:
         id: names the request among all of a run, e.g. `respond/qwen2_7b/0/bbh/navigate/7`.
         messages: what the model sees, the last one from the user.
         seed: seeds the sampling of this reply, and of this reply alone.
+        environment: the subtask that it is about, for a model of several; see EnvironmentsCard.
     """
 
     id: str
     messages: tuple[Message, ...]
     seed: int
+    environment: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.errors import UserError
 from stages.models.card import EnvironmentsCard, FileCard, LocalCard, read_card
 from stages.models.chat import ChatModel
 
@@ -22,7 +21,9 @@ def open_model(folder: Path) -> ChatModel:
     """
     card = read_card(folder)
     if isinstance(card, EnvironmentsCard):
-        raise UserError(f"{folder}: a folder of models, one for each environment, not a model")
+        from stages.models.environments import EnvironmentsModel
+
+        return EnvironmentsModel(card, folder, open_model)
     if isinstance(card, LocalCard) and card.engine == "vllm":
         from stages.models.vllm_engine import VllmModel
 
