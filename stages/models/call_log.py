@@ -156,23 +156,30 @@ def call_key(kind: str, host: str, body: Mapping[str, Any], sample: int = 0) -> 
 def default_log(env: Mapping[str, str]) -> Path:
     """Return where the call log lies: CALL_LOG, else a folder in the git directory of the checkout.
 
-    The git directory outlives `git clean` and DVC's outputs and is shared by all worktrees.
-    DVC_ROOT is the main checkout even in a queued experiment, which runs in a temporary copy.
-
     Raises:
         UserError: CALL_LOG is not set and there is no git checkout.
     """
     root = Path(env.get("DVC_ROOT") or Path.cwd())
     if env.get("CALL_LOG"):
         return root / env["CALL_LOG"]
+    return lasting_folder(root, "the call log; set CALL_LOG to a file") / FOLDER / NAME
+
+
+def lasting_folder(root: Path, what: str) -> Path:
+    """Return the git directory of the checkout at `root`, for what must outlive DVC's outputs.
+
+    It outlives `git clean` too and is shared by all worktrees. A caller's root is DVC_ROOT where it
+    is set: that is the main checkout even in a queued experiment, which runs in a temporary copy.
+
+    Raises:
+        UserError: there is no git checkout, hence no place for `what`.
+    """
     command = ["git", "rev-parse", "--git-common-dir"]
     try:
         git = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        raise UserError(
-            f"no place for the call log: {root} is in no git checkout; set CALL_LOG to a file"
-        ) from None
-    return root / git.stdout.strip() / FOLDER / NAME
+        raise UserError(f"{root} is in no git checkout, so there is no place for {what}") from None
+    return root / git.stdout.strip()
 
 
 def _digest(text: str) -> str:

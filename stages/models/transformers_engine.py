@@ -17,10 +17,9 @@ from typing import Any, Literal
 
 import torch
 from transformers.modeling_utils import AttentionInterface
-from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
-from stages.errors import UserError
 from stages.models import ragged
+from stages.models.adapters import load_weights
 from stages.models.card import LocalCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
 from stages.models.precision import best_dtype
@@ -93,12 +92,7 @@ class TransformersModel:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._dtype = best_dtype(self._device)
         self._tokenizer = load_tokenizer(folder)
-        try:
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=self._dtype, attn_implementation=ragged.NAME
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(f"{folder}: no weights: {str(error).splitlines()[0]}") from None
+        model = load_weights(folder, dtype=self._dtype, attn_implementation=ragged.NAME)
         self._model = model.to(self._device).eval()
         self._like = torch.empty(0, dtype=self._dtype, device=self._device)
         ends = self._model.generation_config.eos_token_id

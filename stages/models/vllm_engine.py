@@ -5,6 +5,7 @@ model the same tokens. Every process loads the weights anew; a server that many 
 `openai` engine's business.
 """
 
+import json
 import os
 import platform
 import re
@@ -16,13 +17,16 @@ from typing import Any
 import torch
 
 from stages.errors import UserError
-from stages.models.card import LocalCard
+from stages.models.adapters import CONFIG, base_of
+from stages.models.card import LocalCard, read_card
 from stages.models.chat import Conversation, ReplyScore, Sampling
 from stages.models.precision import best_dtype
 from stages.models.template import apply_template, load_tokenizer
 from stages.records import Completion, Record
 
 TENSOR_PARALLEL, GPU_MEMORY = "ENGINE_TENSOR_PARALLEL", "ENGINE_GPU_MEMORY"
+# Of adapters: the values that vllm takes for max_lora_rank.
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 # vllm reads these when it is imported. In one process it schedules alike every time.
 _SETTINGS = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -57,10 +61,12 @@ class VllmModel:
         vllm = _import_vllm()
         self._version = str(vllm.__version__)
         self._tokenizer = load_tokenizer(folder)
-        self._ends = _end_tokens(folder, self._tokenizer)
+        weights, adapter = _weights(card, folder)
+        self._ends = _end_tokens(weights, self._tokenizer)
+        self._adapter = _request(folder) if adapter else None
         try:
             self._engine: Any = vllm.LLM(
-                str(folder),
+                str(weights),
                 dtype=self._dtype,
                 tensor_parallel_size=self._tensor_parallel,
                 gpu_memory_utilization=memory,
@@ -68,6 +74,7 @@ class VllmModel:
                 # Cached prefixes would make a reply's rounding depend on what was asked before.
                 enable_prefix_caching=False,
                 logprobs_mode="raw_logprobs",
+                **adapter,
             )
         except (OSError, ValueError) as error:
             line = " ".join(str(error).split())[:300]
@@ -180,6 +187,7 @@ class VllmModel:
                 list(parameters),
                 # Its bar divides by the time that only a visible bar measures.
                 use_tqdm=sys.stderr.isatty(),
+                lora_request=self._adapter,
             )
         )
 
@@ -223,6 +231,31 @@ def _import_vllm() -> Any:
             "the engine vllm is not installed: pip install 'feedback-conditioning[vllm]'"
         ) from None
     return vllm
+
+
+def _weights(card: LocalCard, folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of the weights, and what vllm is told of an adapter to them.
+
+    Raises:
+        UserError: an adapter to an adapter, or one of a rank that vllm has no room for.
+    """
+    if not card.adapter:
+        return folder, {}
+    base = base_of(folder)
+    base_card = read_card(base)
+    if not isinstance(base_card, LocalCard) or base_card.adapter:
+        raise UserError(f"{folder}: vllm runs one adapter, to whole weights; {base} holds none")
+    rank = json.loads((folder / CONFIG).read_text(encoding="utf-8")).get("r", 0)
+    room = next((most for most in _RANKS if most >= rank), None)
+    if room is None:
+        raise UserError(f"{folder}: vllm has no room for an adapter of rank {rank}")
+    return base, {"enable_lora": True, "max_lora_rank": room}
+
+
+def _request(folder: Path) -> Any:
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(folder.name, 1, str(folder))
 
 
 def _end_tokens(folder: Path, tokenizer: Any) -> list[int]:

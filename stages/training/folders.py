@@ -1,0 +1,86 @@
+"""Model folders that training writes: whole weights, or the adapter alone."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stages.models.adapters import CONFIG
+from stages.models.card import LocalCard, write_card
+from stages.models.template import load_tokenizer
+
+
+def share_changed(before: Any, after: Mapping[str, torch.Tensor]) -> float:
+    """Return the share of a model's weights that differ in `after`, in the model's precision."""
+    differ = total = 0
+    for name, weight in before.named_parameters():
+        other = after[name].to(device=weight.device, dtype=weight.dtype)
+        differ += int((other != weight).sum())
+        total += weight.numel()
+    return differ / total
+
+
+def write_whole(folder: Path, start: Path, weights: Mapping[str, torch.Tensor]) -> float:
+    """Write the weights in the precision of the model in `start`; return which share changed."""
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(start, dtype="auto")
+    changed = share_changed(model, weights)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            weight.copy_(weights[name])
+    model.save_pretrained(folder)
+    return changed
+
+
+def write_adapter(folder: Path, adapted: Any, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write a peft model's adapter, its config naming no base yet."""
+    adapted.save_pretrained(folder, state_dict=dict(weights))
+    (folder / "README.md").unlink(missing_ok=True)
+    name_base(folder, None)
+
+
+def name_base(adapter: Path, base: Path | None) -> None:
+    """Name the base of an adapter, relative to the working folder; config in a fixed order.
+
+    peft writes sets in the order of their hashes, which differs from run to run.
+    """
+    path = adapter / CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    named = None if base is None else Path(os.path.relpath(base)).as_posix()
+    config["base_model_name_or_path"] = named
+    for field, value in config.items():
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            config[field] = sorted(value)
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def merge(start: Path, adapter: Path) -> Any:
+    """Return the model in `start` with the adapter merged, in the precision of `start`."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base: Any = AutoModelForCausalLM.from_pretrained(start, dtype="auto")
+    adapted: Any = PeftModel.from_pretrained(base, str(adapter))
+    return adapted.merge_and_unload()
+
+
+def write_merged(folder: Path, start: Path, adapter: Path, save: bool) -> float:
+    """Merge the adapter and, if `save`, write the weights; return which share of them changed."""
+    from transformers import AutoModelForCausalLM
+
+    merged = merge(start, adapter)
+    before: Any = AutoModelForCausalLM.from_pretrained(start, dtype="auto")
+    changed = share_changed(before, dict(merged.named_parameters()))
+    if save:
+        merged.save_pretrained(folder)
+    return changed
+
+
+def finish(folder: Path, start: Path, card: LocalCard) -> None:
+    """Add tokenizer and card to a folder with weights."""
+    load_tokenizer(start).save_pretrained(folder)
+    write_card(folder, card)
