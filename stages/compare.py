@@ -2,13 +2,15 @@ r"""Compare two cells, paired: which items flipped, both ways, and whether that 
 
     python -m stages.compare respond/qwen2_7b revise/unconstrained/qwen2_7b
     python -m stages.compare revise/lazy/qwen2_7b/0 revise/lazy/qwen2_7b/1
+    python -m stages.compare respond/qwen2_7b evaluate/feedback_sft/qwen2_7b
     python -m stages.compare revise/unconstrained/qwen2_7b longer:revise/unconstrained/qwen2_7b
 
 A cell is its step and axes: respond/STUDENT, answer/TEACHER, revise/CONDITION/STUDENT,
-sample/POOL/STUDENT/DRAW, select/POOL/SELECTOR/STUDENT (pools: alone, conditioned). A seed may
-follow; without one all seeds are taken, and scores are averaged within an item. In front may stand,
-with a colon, the name of a DVC experiment or any git revision. The difference is that of the second
-cell from the first; items flip where their score changes.
+sample/POOL/STUDENT/DRAW, select/POOL/SELECTOR/STUDENT (pools: alone, conditioned), and after
+training evaluate/METHOD/STUDENT, revise_following/METHOD/STUDENT. A seed may follow; without one
+all seeds are taken, and scores are averaged within an item. In front may stand, with a colon, the
+name of a DVC experiment or any git revision. The difference is that of the second cell from the
+first; items flip where their score changes.
 """
 
 import argparse
@@ -30,6 +32,8 @@ AXES = {
     "revise": ("condition", "student"),
     "sample": ("pool", "student", "draw"),
     "select": ("pool", "selector", "student"),
+    "evaluate": ("method", "student"),
+    "revise_following": ("method", "student"),
 }
 
 
@@ -55,6 +59,7 @@ class Cell:
             "pool": "alone" if score.condition is None else "conditioned",
             "selector": score.selector,
             "draw": str(score.draw),
+            "method": score.method,
             "seed": str(score.seed),
         }
         return all(own[axis] == value for axis, value in self.axes.items())

@@ -37,6 +37,14 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+class Equivalence(NamedTuple):
+    """Whether a difference is small: its 90 % interval, and the p-value of "it is not"."""
+
+    low: float
+    high: float
+    p: float
+
+
 class Resampled(NamedTuple):
     """Bootstrap means.
 
@@ -109,7 +117,7 @@ def cluster_means(values: Array, clusters: Sequence[str], draws: int, seed: int)
     return Resampled((counts @ sums) / (counts @ sizes)[:, None], len(names) - 1)
 
 
-def percentile(replicates: Array, freedom: int) -> Interval:
+def percentile(replicates: Array, freedom: int, alpha: float = ALPHA) -> Interval:
     """Return the expanded percentile interval of bootstrap replicates, NaN ones left out.
 
     Replicates are rounded first: noise in the last bits must not make an interval exclude 0.
@@ -117,11 +125,12 @@ def percentile(replicates: Array, freedom: int) -> Interval:
     Args:
         replicates: (draws,) of a mean, or of a function of means.
         freedom: degrees of freedom of the resampling; few of them put the ends further out.
+        alpha: one minus the level.
     """
     kept = np.round(replicates[~np.isnan(replicates)], 12) + 0.0
     if not len(kept):
         return Interval(nan, nan)
-    tail = stats.norm.sf(stats.t.isf(ALPHA / 2, freedom))
+    tail = stats.norm.sf(stats.t.isf(alpha / 2, freedom))
     low, high = np.quantile(kept, [tail, 1 - tail])
     return Interval(float(low), float(high))
 
@@ -191,6 +200,69 @@ def sign_flip(differences: Array, draws: int, seed: int) -> float:
         rng=np.random.default_rng(seed),
     )
     return float(test.pvalue)
+
+
+def equivalence(
+    differences: Array, strata: Sequence[str], margin: float, draws: int, seed: int
+) -> Equivalence:
+    """Test by two one-sided tests at 5 % (TOST) whether a paired difference is within a margin.
+
+    The interval is the 90 % one of the bootstrap or Tango's score interval for paired proportions
+    (1998), whichever reaches further out at each end; p is the larger of all their one-sided
+    p-values, so that it is below 5 % where the interval is inside the margin. The bootstrap alone
+    will not do: where few items differ, all of them likely in one direction, it finds a difference
+    of exactly the margin equivalent in up to 25 % of the samples of 54 items.
+
+    Tango's is extended to means of several trajectories by their design effect: an item whose
+    difference is d counts as sum(d^2) / sum(|d|) of an observation.
+
+    Args:
+        differences: (items,) in [-1, 1].
+        strata: the subtask of each item.
+        margin: the largest difference that counts as none, in (0, 1).
+        draws: number of resamples.
+        seed: seeds the resampling.
+
+    Returns:
+        Interval and p-value; NaN where there are fewer than two items.
+    """
+    if len(differences) < 2:
+        return Equivalence(nan, nan, nan)
+    alpha = 1 - LEVEL
+    means, freedom = stratified_means(differences[:, None], strata, draws, seed)
+    low, high = percentile(means[:, 0], freedom, 2 * alpha)
+    replicates = np.round(means[:, 0], 12)
+    gained = float(differences[differences > 0].sum())
+    lost = -float(differences[differences < 0].sum())
+    total = gained + lost
+    effect = float((differences**2).sum()) / total if total else 1.0
+    cells = (gained / effect, lost / effect, len(differences) / effect)
+    at = float(stats.norm.isf(alpha))
+    centre = (gained - lost) / len(differences)
+    p = 0.0
+    for sign, (one, other, n) in ((1, cells), (-1, (cells[1], cells[0], cells[2]))):
+        # How often the bootstrap leaves the margin, made a p-value as `percentile` expands.
+        out = (1 + int((sign * replicates <= -margin).sum())) / (draws + 1)
+        p = max(p, float(stats.t.sf(stats.norm.isf(out), freedom)))
+        p = max(p, float(stats.norm.sf(_tango(one, other, n, -margin))))
+        end = -1.0
+        if sign * centre > -1 + 1e-6:
+            end = float(optimize.brentq(_beyond, -1 + 1e-9, sign * centre, (one, other, n, at)))
+        low, high = (min(low, end), high) if sign > 0 else (low, max(high, -end))
+    return Equivalence(low, high, p)
+
+
+def _tango(gained: float, lost: float, n: float, difference: float) -> float:
+    """Return Tango's score statistic of gained - lost out of n against a true difference."""
+    b = -gained - lost + (2 * n - gained + lost) * difference
+    c = -lost * difference * (1 - difference)
+    fewest = (sqrt(max(b * b - 8 * n * c, 0.0)) - b) / (4 * n)
+    variance = n * (2 * fewest + difference * (1 - difference))
+    return (gained - lost - n * difference) / sqrt(variance) if variance > 1e-12 else 0.0
+
+
+def _beyond(difference: float, gained: float, lost: float, n: float, at: float) -> float:
+    return _tango(gained, lost, n, difference) - at
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -13,8 +13,10 @@ from stages import report
 from stages.records import (
     Choice,
     Completion,
+    Dropped,
     Exchange,
     Feedback,
+    Fidelity,
     FinishReason,
     Item,
     Judgement,
@@ -24,6 +26,7 @@ from stages.records import (
     Score,
     Selection,
     Split,
+    Training,
     write_jsonl,
 )
 
@@ -41,8 +44,32 @@ CONTROLS: dict[str, list[str]] = {
     "try_again": [],
     "self_feedback": [],
 }
+# What is trained: the paper's, in its order (Table 5; Table 4's last block).
+METHODS = {
+    "imitative_dpo": {"objective": "dpo", "target": "teacher"},
+    "feedback_dpo": {"objective": "dpo", "target": "retry", "negative_sampling": True},
+    "imitative_sft": {"objective": "sft", "target": "teacher"},
+    "feedback_sft": {"objective": "sft", "target": "retry", "negative_sampling": True},
+    "feedback_sft_cleaned": {"objective": "sft", "target": "cleaned", "negative_sampling": True},
+}
+FOLLOWING = {
+    "following_sft": {"objective": "sft", "target": "teacher"},
+    "following_dpo": {"objective": "dpo", "target": "teacher"},
+}
 POOLS = {"alone": None, "conditioned": "unconstrained"}
 CHOICES = ("student_choice", "teacher_choice")
+PRINTED = {
+    "sft": """remove_unused_columns:True,
+learning_rate:5e-4,
+max_steps:num_steps,
+optim:"paged_adamw_32bit",
+warmup_ratio:0.1,
+""",
+    "dpo": """max_prompt_length=1024,
+learning_rate=5e-5,
+optim:"adamw_torch",
+""",
+}
 RIGHT, WRONG = '{"correct": true}', '{"correct": false}'
 
 
@@ -113,6 +140,11 @@ class House:
         verdicts: what the teacher said of an item's answer; by default that it is wrong.
         replies: how the teacher's reply to (condition, item) ended, where it did not just stop.
         told: what the answer extractor reads out of the feedback on an item under a condition.
+        learnt: outcomes of a trained model's answers, by method and item; by default all wrong.
+        retold: the same of its retries on new feedback.
+        training: what differs in how a training went, by method.
+        fidelity: what differs in what became of a train item's reply in cleaning, by item.
+        unused: why train items gave no example, by method and item.
         leave_out: what is not written, by file name.
     """
 
@@ -127,6 +159,11 @@ class House:
         self.verdicts: dict[tuple[str, str], str] = {}
         self.replies: dict[tuple[str, str], FinishReason] = {}
         self.told: dict[tuple[str, str], str] = {}
+        self.learnt: dict[tuple[str, str], Outcome] = {}
+        self.retold: dict[tuple[str, str], Outcome] = {}
+        self.training: dict[str, dict[str, Any]] = {}
+        self.fidelity: dict[str, dict[str, Any]] = {}
+        self.unused: dict[tuple[str, str], str] = {}
         self.params: dict[str, Any] = {
             "scale": "tiny",
             "students": {"small": {}},
@@ -140,9 +177,28 @@ class House:
                 "implicit": {"reads": "opt_out", "sentences": None, "max_new_tokens": None},
             },
             "selectors": {"student_logits": {"reduce": "mean"}, **{slug: {} for slug in CHOICES}},
+            "lessons": {
+                "bbh": {
+                    "condition": "ground_truth",
+                    "negative_sampling": "ground_truth",
+                    "models": "joint",
+                    "match_n": False,
+                    "following_per_task": 5,
+                }
+            },
+            "methods": METHODS,
+            "following": {"following_sft": FOLLOWING["following_sft"]},
+            "trainers": {
+                objective: {"preset": "fixed", "args": {"max_steps": 6}}
+                for objective in ("sft", "dpo")
+            },
             "grid": {
                 "teacher": "tutor",
+                "students": ["small"],
+                "learners": ["small"],
                 "seeds": [0],
+                "sft": [],
+                "dpo": [],
                 "asked": ["ground_truth", "unconstrained", "regex_focused"],
                 "compared": ["teacher_answer"],
                 "told": ["lazy", "try_again"],
@@ -168,7 +224,16 @@ class House:
 
     @property
     def runs(self) -> list[tuple[str, int]]:
-        return list(product(self.params["students"], self.grid["seeds"]))
+        return list(product(self.grid["students"], self.grid["seeds"]))
+
+    @property
+    def arms(self) -> list[tuple[str, str, int]]:
+        """Learner, method and seed of all that is trained."""
+        seeds = self.grid["seeds"]
+        return [
+            *product(self.grid["learners"], self.params["methods"], seeds),
+            *product(self.grid["students"], self.params["following"], seeds),
+        ]
 
     # What is in one cell, for a subclass to make up otherwise.
 
@@ -192,7 +257,104 @@ class House:
     def leak(self, student: str, seed: int, condition: str, of: Item) -> str | None:
         return self.told.get((condition, of.id))
 
+    def learned(self, learner: str, seed: int, method: str, of: Item) -> Outcome:
+        return self.learnt.get((method, of.id), "incorrect")
+
+    def relearned(self, student: str, seed: int, method: str, of: Item) -> Outcome:
+        return self.retold.get((method, of.id), "incorrect")
+
+    def cleaning(self, learner: str, seed: int, of: Item) -> dict[str, Any]:
+        return self.fidelity.get(of.id, {})
+
     # Files.
+
+    def evaluated(self) -> list[Score]:
+        return [
+            score(
+                of,
+                None,
+                self.learned(learner, seed, method, of),
+                student=learner,
+                seed=seed,
+                step="evaluate",
+                method=method,
+                completion_tokens=20,
+            )
+            for learner, method, seed in self.arms
+            for of in self.items
+        ]
+
+    def refollowed(self) -> list[Score]:
+        return [
+            score(
+                of,
+                self.grid["base"],
+                self.relearned(student, seed, method, of),
+                student=student,
+                seed=seed,
+                step="revise_following",
+                method=method,
+            )
+            for (student, seed), method in product(self.runs, self.params["following"])
+            for of in self.items
+        ]
+
+    def cleaned(self) -> list[Fidelity]:
+        rows = []
+        for learner, seed in product(self.grid["learners"], self.grid["seeds"]):
+            for of in self.train:
+                values: dict[str, Any] = {
+                    "item": of.id,
+                    "suite": "bbh",
+                    "task": of.task,
+                    "split": "train",
+                    "condition": "ground_truth",
+                    "student": learner,
+                    "seed": seed,
+                    "status": "same",
+                    "artefact": False,
+                    "artefact_after": False,
+                    "kinds": (),
+                    "kinds_after": (),
+                    "words": 10,
+                    "words_after": 10,
+                }
+                rows.append(Fidelity(**(values | self.cleaning(learner, seed, of))))
+        return rows
+
+    def trained(self, learner: str, method: str, seed: int) -> list[Training]:
+        objective = ({**self.params["methods"], **self.params["following"]})[method]["objective"]
+        values: dict[str, Any] = {
+            "suite": "bbh",
+            "learner": learner,
+            "method": method,
+            "seed": seed,
+            "objective": objective,
+            "preset": "fixed",
+            "environment": None,
+            "examples": 4,
+            "steps": 6,
+            "batch": 4,
+            "tokens": 2400,
+            "target_tokens": 600,
+            "trainable": 1000,
+            "changed": 0.25,
+            "first_loss": 2.0,
+            "last_loss": 1.0,
+            "config": {"learning_rate": 1e-4, "max_steps": 6, "optim": "adamw_torch"},
+            "adapter": None,
+            "quantization": None,
+            "fallbacks": (),
+        }
+        return [Training(**(values | self.training.get(method, {})))]
+
+    def log(self, learner: str, method: str, seed: int) -> str:
+        """Return the CSV of a training run: the loss falls from 2 + seed, the margin grows."""
+        objective = self.trained(learner, method, seed)[0].objective
+        margins = objective == "dpo"
+        lines = ["environment,step,loss" + (",rewards/margins" if margins else "")]
+        lines += [f",{n},{2 + seed - n / 10}" + (f",{n / 10}" if margins else "") for n in (1, 2)]
+        return "\n".join(lines) + "\n"
 
     def samples(self) -> list[Score]:
         return [
@@ -343,7 +505,18 @@ class House:
             "score/bbh/sample": self.samples(),
             "score/bbh/select": self.selected(),
             "score/bbh/feedback": self.leaks(),
+            "score/bbh/evaluate": self.evaluated(),
+            "score/bbh/revise_following": self.refollowed(),
+            "score/bbh/clean": self.cleaned(),
         }
+        for learner, method, seed in self.arms:
+            name = f"{learner}-{method}-{seed}"
+            files[f"train/{name}"] = self.trained(learner, method, seed)
+            files[f"dropped/{name}"] = [
+                Dropped(item=of.id, task=of.task, reason=self.unused[method, of.id])
+                for of in self.train
+                if (method, of.id) in self.unused
+            ]
         for step in ("respond", "answer", "revise"):
             files[f"score/bbh/{step}"] = [row for row in self.scores if row.step == step]
         cells: dict[str, dict[str, Any]] = {
@@ -355,6 +528,12 @@ class House:
             files |= {f"{folder}/{cell}": records for cell, records in of_folder.items()}
         for name, records in files.items():
             write_jsonl(self.root / f"{name}.jsonl", records)
+        for learner, method, seed in self.arms:
+            log = self.root / "train" / f"{learner}-{method}-{seed}.csv"
+            log.write_text(self.log(learner, method, seed), encoding="utf-8")
+        printed = {objective: {"printed": text} for objective, text in PRINTED.items()}
+        presets = yaml.safe_dump({"as_printed": printed})
+        (self.root / "presets.yaml").write_text(presets, encoding="utf-8")
 
     def flags(self, out: str) -> list[str]:
         """Return the command line."""
@@ -365,6 +544,10 @@ class House:
             "--feedback": "feedback/{condition}-{student}-{seed}.jsonl",
             "--judgements": "judge/{verdict}-{student}-{seed}.jsonl",
             "--selections": "select/{pool}/{selector}-{student}-{seed}.jsonl",
+            "--training": "train/{learner}-{method}-{seed}.jsonl",
+            "--log": "train/{learner}-{method}-{seed}.csv",
+            "--dropped": "dropped/{learner}-{method}-{seed}.jsonl",
+            "--presets": "presets.yaml",
             "--paper": PAPER,
             "--tables": out,
             "--figures": f"{out}/figures",
@@ -437,6 +620,29 @@ class _Random(House):
             return rng.choices(["Well.", "No feedback needed."], (90, 10))[0]
         return rng.choices([RIGHT, WRONG, "Well."], (30, 60, 10))[0]
 
+    def learned(self, learner: str, seed: int, method: str, of: Item) -> Outcome:
+        rng = self._rng("learned", learner, seed, method, of.id)
+        outcomes: tuple[Outcome, ...] = ("correct", "incorrect", "unparsed")
+        return rng.choices(outcomes, (40 if method == "imitative_sft" else 8, 60, 20))[0]
+
+    def relearned(self, student: str, seed: int, method: str, of: Item) -> Outcome:
+        return self.learned(student, seed, f"{method}, told", of)
+
+    def cleaning(self, learner: str, seed: int, of: Item) -> dict[str, Any]:
+        rng = self._rng("cleaning", learner, seed, of.id)
+        status = rng.choices(["cleaned", "same", "answer_changed", "nothing"], (60, 20, 15, 5))[0]
+        before = rng.random() < 0.5
+        after = before and status == "cleaned" and rng.random() < 0.2
+        return {
+            "status": status,
+            "artefact": before,
+            "artefact_after": after or (before and status == "same"),
+            "kinds": ("thanks",) if before else (),
+            "kinds_after": ("thanks",) if after or (before and status == "same") else (),
+            "words": rng.randrange(20, 60),
+            "words_after": rng.randrange(20, 60),
+        }
+
     def leak(self, student: str, seed: int, condition: str, of: Item) -> str | None:
         if condition == "lazy":
             return of.target
@@ -456,6 +662,8 @@ def large(root: Path, students: int, seeds: int, draws: int = 2) -> House:
     ]
     slugs = [f"student_{number}" for number in range(students)]
     house.params["students"] = {slug: {} for slug in slugs}
+    house.grid["students"] = house.grid["learners"] = slugs
+    house.params["following"] = FOLLOWING
     house.grid["seeds"] = list(range(seeds))
     house.grid["draws"] = list(range(draws))
     house.params["report"] = {

@@ -19,14 +19,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from house import CONDITIONS, CONTROLS, PAPER, House, item, large, score, small
+from house import CONDITIONS, CONTROLS, METHODS, PAPER, House, item, large, score, small
 
 from stages.errors import UserError
 from stages.reporting import latex
 from stages.stats import wilson
 
-PAPERS_TABLES = ("table2", "table3", "table4")
-TABLES = (*PAPERS_TABLES, "controls", "transitions", "outcomes")
+PAPERS_TABLES = ("table2", "table3", "table4", "table5")
+TABLES = (*PAPERS_TABLES, "controls", "transitions", "cleaning", "figure3", "outcomes")
 
 
 def cell(rows: list[dict[str, str]], condition: str, items: str = "all") -> dict[str, str]:
@@ -167,9 +167,11 @@ def test_order_of_the_scores_does_not_matter(house: House) -> None:
     house.run("first")
     random.Random(1).shuffle(house.scores)
     house.run("second")
-    figures = ("figures/best_of_k.pdf", "figures/best_of_k.png", "best_of_k.csv")
+    figures = [f"figures/{n}.{s}" for n in ("best_of_k", "training") for s in ("pdf", "png")]
+    data = ("table5_contrasts.csv", "table5_dropped.csv", "training.csv", "training_curves.csv")
     tables = [f"{name}.{suffix}" for name in TABLES for suffix in ("csv", "tex")]
-    for name in (*tables, *figures, "table3_by_subtask.csv", "metrics.json"):
+    more = ("table3_by_subtask.csv", "best_of_k.csv", "metrics.json")
+    for name in (*tables, *figures, *data, *more):
         assert (house.root / "first" / name).read_bytes() == (
             house.root / "second" / name
         ).read_bytes()
@@ -202,6 +204,8 @@ def test_outcomes_count_what_is_no_answer(house: House) -> None:
         ("sample", "unconstrained"),
         ("select", "student_choice"),
         ("select", "teacher_choice"),
+        *(("evaluate", name) for name in sorted([*METHODS, "following_sft"])),
+        ("revise_following", "following_sft"),
     ]
     said = rows["feedback", "unconstrained"]
     reasons = ("n", "stop", "length", "content_filter", "refusal", "bad_request", "error")

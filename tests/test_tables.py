@@ -49,6 +49,10 @@ def by_hand(root: Path) -> House:
         ("alone", "teacher_choice", "bbh/a/test-1"): (1, "named"),
         ("alone", "teacher_choice", "bbh/b/test-1"): (0, "unreadable"),
     }
+    house.learnt = {
+        ("following_sft", f"bbh/{of}"): "correct" for of in ("a/test-0", "a/test-1", "b/test-0")
+    }
+    house.retold = {("following_sft", f"bbh/{of}"): "correct" for of in ("b/test-1", "b/test-2")}
     house.told = {
         ("unconstrained", "bbh/a/test-0"): "B",
         ("unconstrained", "bbh/a/test-1"): "A",
@@ -157,21 +161,35 @@ def test_rows_of_table_4_stand_beside_the_papers(ran: House) -> None:
     paper = read_paper(PAPER / "table4.csv")
     keys = ("block", "row", "match_rate_paper", "score_paper", "correct_if_matched_paper")
     assert [[of[key] for key in keys] for of in rows] == paper.to_numpy().tolist()
-    pending = rows[-4:]
-    assert {of["score"] + of["n"] + of["p_own"] for of in pending} == {""}
+    assert [of["row"] for of in rows[-2:]] == ["DPO", "DPO + Feedback"]
+    assert {of["score"] + of["n"] + of["p_own"] for of in rows[-2:]} == {""}
     text = ran.tex("table4")
-    assert text.count("Feedback Following Finetuning") == 1  # not among the differences
-    assert "DPO + Feedback\n" in text
+    # Nobody was trained by DPO to follow feedback: not among the differences.
+    assert (text.count("\nSFT + Feedback\n"), text.count("\nDPO + Feedback\n")) == (2, 1)
 
 
-@pytest.mark.parametrize(("table", "family"), [("table4", 24), ("controls", 14)])
+def test_following_feedback(ran: House) -> None:
+    """Without feedback against the first answers, with it against the untrained one's retries."""
+    block = "Feedback Following Finetuning"
+    plain, told = (row(ran, "table4", block, name) for name in ("SFT", "SFT + Feedback"))
+    assert [float(of["score"]) for of in (plain, told)] == [3 / 8, 2 / 8]
+    assert float(plain["difference_own"]) == float(plain["difference_baseline"]) == 1 / 8
+    assert float(told["difference_own"]) == pytest.approx(2 / 8 - 5 / 8)
+    assert float(told["difference_baseline"]) == 0
+    assert plain["p_holm_own"] == plain["p_holm_baseline"]
+    text = ran.tex("table4")
+    assert "Following SFT: 4 examples, 6 steps of 4, preset fixed." in text
+    assert "One seed: no claim about a training method is called supported by it." in text
+
+
+@pytest.mark.parametrize(("table", "family"), [("table4", 27), ("controls", 14)])
 def test_holm_over_all_tests_of_a_table(ran: House, table: str, family: int) -> None:
-    """No arm is compared with itself."""
+    """No arm is compared with itself, and none twice with the same one."""
     found = [
         (float(of[f"p_{name}"]), float(of[f"p_holm_{name}"]))
         for of in ran.rows(table)
         for name in ("own", "baseline")
-        if of[f"p_{name}"]
+        if of[f"p_{name}"] and (name, of["row"]) != ("baseline", "SFT")
     ]
     assert len(found) == family
     assert holm([p for p, _ in found]) == pytest.approx([p for _, p in found], abs=2e-5)

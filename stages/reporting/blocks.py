@@ -57,12 +57,14 @@ class Row:
         arm: its answers; None where they are still to come.
         oracle: whether it uses the ground truth at test time.
         notes: further columns of `COLUMNS`.
+        reference: the arm that it is compared with, where that is not its block's.
     """
 
     label: str
     arm: Arm | None
     oracle: bool = False
     notes: Mapping[str, float] = field(default_factory=dict)
+    reference: Arm | None = None
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ def build(
         paper: the paper's table as text: block, row, figures. Its rows stand beside ours.
 
     Returns:
-        The columns `COLUMNS`. `_own` is the comparison with the block's reference, `_baseline` the
-        one with the plain answers; p-values raw and after Holm over all of the table's.
+        The columns `COLUMNS`. `_own` is the comparison with the row's reference or else the
+        block's, `_baseline` the one with the plain answers; p-values raw and after Holm over all of
+        the table's. Where both are one comparison, it is one test of these.
     """
     printed = {} if paper is None else {(r.iloc[0], r.iloc[1]): r for _, r in paper.iterrows()}
     rows: list[dict[str, Any]] = []
@@ -110,7 +113,8 @@ def build(
                     continue
                 key = f"{block.label}/{row.label}"
                 arms[key] = row.arm
-                against = {"own": block.compared_with, "baseline": baselines[slug]}
+                own = row.reference or block.compared_with
+                against = {"own": own, "baseline": baselines[slug]}
                 for name, reference in against.items():
                     if reference is not None and reference is not row.arm:
                         pairs[f"{key}/{name}"] = (row.arm, reference)
@@ -127,6 +131,7 @@ def build(
                     "oracle": row.oracle,
                     **figures.get(key, {}),
                     **row.notes,
+                    "twice": (row.reference or block.compared_with) is baselines[slug],
                 }
                 for name in _TESTS:
                     found = compared.get(f"{key}/{name}", {})
@@ -135,10 +140,17 @@ def build(
                 for ours, theirs in PAPER_COLUMNS.items():
                     values[f"{ours}_paper"] = "" if beside is None else beside[theirs]
                 rows.append(values)
-    tests = [(entry, name) for entry in rows for name in _TESTS if f"p_{name}" in entry]
+    tests = [
+        (entry, name)
+        for entry in rows
+        for name in _TESTS
+        if f"p_{name}" in entry and not (name == "baseline" and entry["twice"])
+    ]
     adjusted = holm([entry[f"p_{name}"] for entry, name in tests])
     for (entry, name), p in zip(tests, adjusted, strict=True):
         entry[f"p_holm_{name}"] = p
+        if entry["twice"]:
+            entry["p_holm_baseline"] = p
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

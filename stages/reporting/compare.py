@@ -84,12 +84,10 @@ class Arm:
 def arm(scores: pd.DataFrame, items: pd.Index) -> Arm:
     """Return the arm of these rows of `load.read_scores`, restricted to `items`, in their order."""
     rows = scores[scores["item"].isin(items)].assign(draw=scores["draw"].fillna(0))
-
-    def grid(column: str) -> Array:
-        wide = rows.pivot(index="item", columns=["seed", "draw"], values=column)
-        return wide.reindex(items).sort_index(axis=1).to_numpy(dtype=float)
-
-    return Arm({column: grid(column) for column in _COLUMNS}, rows["seed"].nunique())
+    wide = rows.pivot(index="item", columns=["seed", "draw"], values=list(_COLUMNS))
+    wide = wide.reindex(items).sort_index(axis=1)
+    values = {column: wide[column].to_numpy(dtype=float) for column in _COLUMNS}
+    return Arm(values, rows["seed"].nunique())
 
 
 def alike(one: Arm, other: Arm) -> tuple[Arm, Arm]:

@@ -22,6 +22,15 @@ CHOOSER_STYLES: dict[str, dict[str, Any]] = {
     "teacher_choice": {"color": "#D55E00", "marker": "v", "linestyle": ""},
     "oracle": {"color": "#999999", "marker": "*", "linestyle": ":"},
 }
+METHOD_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": "#000000", "marker": "o", "linestyle": "-"},
+    {"color": "#0072B2", "marker": "s", "linestyle": "--"},
+    {"color": "#009E73", "marker": "^", "linestyle": "-."},
+    {"color": "#E69F00", "marker": "D", "linestyle": ":"},
+    {"color": "#D55E00", "marker": "v", "linestyle": "-"},
+    {"color": "#CC79A7", "marker": "*", "linestyle": "--"},
+    {"color": "#56B4E9", "marker": "P", "linestyle": "-."},
+)
 _STYLE: Any = {
     "font.size": 7,
     "axes.titlesize": 7,

@@ -34,8 +34,12 @@ def number(value: float, decimals: int = 2) -> str:
 
 def interval(row: dict[str, float], column: str, suffix: str = "") -> str:
     """Return the interval of a row's column as [low, high], nothing where there is none."""
-    low, high = row[f"{column}_low{suffix}"], row[f"{column}_high{suffix}"]
-    return "" if isnan(low) else rf"[{number(low)},\,{number(high)}]"
+    return ends(row, f"{column}_low{suffix}", f"{column}_high{suffix}")
+
+
+def ends(row: dict[str, float], low: str, high: str) -> str:
+    """Return the interval between two columns of a row, nothing where there is none."""
+    return "" if isnan(row[low]) else rf"[{number(row[low])},\,{number(row[high])}]"
 
 
 def p_value(value: float) -> str:
@@ -64,5 +68,7 @@ def render(template: Path, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(tex=escape, num=number, interval=interval, p=p_value, count=count)
+    environment.filters.update(
+        tex=escape, num=number, interval=interval, ends=ends, p=p_value, count=count
+    )
     return environment.get_template(template.name).render(values)

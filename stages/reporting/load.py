@@ -16,11 +16,13 @@ from stages.errors import UserError
 from stages.records import (
     Completion,
     Feedback,
+    Fidelity,
     Item,
     Judgement,
     Leak,
     Score,
     Selection,
+    Split,
     read_jsonl,
 )
 from stages.verdicts import Verdict, says_correct
@@ -76,9 +78,12 @@ class Cell(NamedTuple):
     condition: str | None = None
     draw: int | None = None
     selector: str | None = None
+    method: str | None = None
 
     def __str__(self) -> str:
         name = f"student {self.student}, condition {self.condition or 'none'}, seed {self.seed}"
+        if self.method:
+            name += f", method {self.method}"
         if self.draw is not None:
             name += f", draw {self.draw}"
         return name + (f", selector {self.selector}" if self.selector else "")
@@ -93,12 +98,12 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
         cells: all of the grid. Where a selector chose the draw, they name the selector only.
 
     Returns:
-        One row a trajectory: student, condition (`BASELINE` for none), seed, draw, selector,
-        choice, item, answer (the strict one), tolerant_answer; score, tolerant (score); matched,
-        solved, unparsed, truncated, errored, kept (original), which are 0 or 1; prompt_tokens and
-        completion_tokens, none where the original was kept, since nobody was asked. A reply without
-        an answer is unparsed where it ended by itself and truncated where the token limit cut it:
-        that is no failure of the extraction.
+        One row a trajectory: student, condition (`BASELINE` for none), method (none before
+        training), seed, draw, selector, choice, item, answer (the strict one), tolerant_answer;
+        score, tolerant (score); matched, solved, unparsed, truncated, errored, kept (original),
+        which are 0 or 1; prompt_tokens and completion_tokens, none where the original was kept,
+        since nobody was asked. A reply without an answer is unparsed where it ended by itself and
+        truncated where the token limit cut it: that is no failure of the extraction.
 
     Raises:
         UserError: a row outside the grid or the items, an item twice in a cell, a cell that is
@@ -108,7 +113,7 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
     rows = []
     for line, score in enumerate(read_jsonl(path, Score), start=1):
         draw = None if score.selector else score.draw
-        cell = Cell(score.model, score.seed, score.condition, draw, score.selector)
+        cell = Cell(score.model, score.seed, score.condition, draw, score.selector, score.method)
         matched = score.outcome in ("correct", "incorrect")
         errored = score.outcome == "errored"
         _check_row(f"{path}:{line}", items, seen, cell, score.item)
@@ -118,6 +123,7 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
             {
                 "student": score.model,
                 "condition": score.condition or BASELINE,
+                "method": score.method,
                 "seed": score.seed,
                 "draw": score.draw,
                 "selector": score.selector,
@@ -141,13 +147,18 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
 
 
 def _check_row(
-    at: str, items: pd.DataFrame, seen: Mapping[Cell, set[str]], cell: Cell, item: str
+    at: str,
+    items: pd.DataFrame,
+    seen: Mapping[Cell, set[str]],
+    cell: Cell,
+    item: str,
+    split: Split = "test",
 ) -> None:
     """Refuse a row outside the grid or the items, or a second one; else note it in `seen`."""
     if cell not in seen:
         raise UserError(f"{at}: {cell} is not in the grid")
     if item not in items.index:
-        raise UserError(f"{at}: item {item!r} is not among the test items")
+        raise UserError(f"{at}: item {item!r} is not among the {split} items")
     if item in seen[cell]:
         raise UserError(f"{at}: item {item!r} twice for {cell}")
     seen[cell].add(item)
@@ -232,6 +243,28 @@ def read_leaks(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Dat
         _check_row(f"{path}:{line}", items, seen, cell, leak.item)
         rows.append(leak.model_dump())
     _check_whole(path, items, seen)
+    return pd.DataFrame(rows)
+
+
+def read_fidelity(path: Path, items: Collection[str], cells: Iterable[Cell]) -> pd.DataFrame:
+    """Read what became of the replies in cleaning: a row a reply, the fields of `Fidelity`.
+
+    Args:
+        path: of all cells.
+        items: the train items, by id.
+        cells: learners and seeds.
+
+    Raises:
+        UserError: as `read_scores`, but for the scores.
+    """
+    train = pd.DataFrame(index=list(items))
+    seen: dict[Cell, set[str]] = {cell: set() for cell in cells}
+    rows = []
+    for line, fidelity in enumerate(read_jsonl(path, Fidelity), start=1):
+        cell = Cell(fidelity.student, fidelity.seed)
+        _check_row(f"{path}:{line}", train, seen, cell, fidelity.item, "train")
+        rows.append(fidelity.model_dump())
+    _check_whole(path, train, seen)
     return pd.DataFrame(rows)
 
 

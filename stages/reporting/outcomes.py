@@ -14,17 +14,23 @@ from stages.records import Exchange, FinishReason, Score
 from stages.reporting.latex import render
 
 REASONS: tuple[str, ...] = get_args(FinishReason)
-_STEPS = ["respond", "answer", "judge", "feedback", "revise", "sample", "select"]
+_STEPS = [
+    *("respond", "answer", "judge", "feedback", "revise", "sample", "select"),
+    *("evaluate", "revise_following"),
+]
 _KEYS = ["step", "model", "condition"]
 
 
 def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
-    """Return a row a trajectory; where the original answer was kept, nothing was asked."""
+    """Return a row a trajectory; where the original answer was kept, nothing was asked.
+
+    After training, the method stands for the condition.
+    """
     return pd.DataFrame(
         {
             "step": score.step,
             "model": score.model,
-            "condition": score.condition or "",
+            "condition": score.method or score.condition or "",
             "reason": "not_asked" if score.kept_original else score.finish_reason,
             "empty": score.empty and score.kept_original is None,
         }

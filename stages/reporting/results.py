@@ -7,6 +7,7 @@ from math import inf
 import pandas as pd
 
 from stages.reporting.compare import Arm, arm
+from stages.reporting.load import BASELINE
 from stages.stats import Array
 
 
@@ -19,6 +20,8 @@ class Results:
         scores: of `respond` and `revise`.
         samples: of the candidates of best-of-k.
         selected: of the candidates that a selector chose.
+        trained: of `evaluate` and `revise_following`, what trained models did; for a model of
+            `following`, the condition is that of the new feedback on its own answer.
         logits: what the student's logits give each candidate.
         judgements: what the teacher judged of the answers of `respond`.
         leaks: what the feedback gives away.
@@ -29,6 +32,7 @@ class Results:
     scores: pd.DataFrame
     samples: pd.DataFrame
     selected: pd.DataFrame
+    trained: pd.DataFrame
     logits: pd.DataFrame
     judgements: pd.DataFrame
     leaks: pd.DataFrame
@@ -40,7 +44,7 @@ class Results:
         return list(self.items["task"])
 
     def student(self, slug: str) -> "Student":
-        """Return what one student did."""
+        """Return what one student, or one model that is trained further, did."""
 
         def own(frame: pd.DataFrame) -> pd.DataFrame:
             return frame[frame["student"] == slug]
@@ -51,6 +55,7 @@ class Results:
             own(self.scores),
             own(self.samples),
             own(self.selected),
+            own(self.trained),
             own(self.logits),
             own(self.judgements),
             own(self.leaks),
@@ -67,6 +72,7 @@ class Student:
     scores: pd.DataFrame
     samples: pd.DataFrame
     selected: pd.DataFrame
+    trained: pd.DataFrame
     logits: pd.DataFrame
     judgements: pd.DataFrame
     leaks: pd.DataFrame
@@ -83,6 +89,11 @@ class Student:
             rows = self.scores[self.scores["condition"] == condition]
             self._retries[condition] = arm(rows, self.index)
         return self._retries[condition]
+
+    def after(self, method: str, condition: str = BASELINE) -> Arm:
+        """Return the answers after training: the first ones, or the retries under a condition."""
+        rows = self.trained[self.trained["method"] == method]
+        return arm(rows[rows["condition"] == condition], self.index)
 
     def candidates(self, condition: str) -> Arm:
         """Return all candidates of a pool, as so many draws."""

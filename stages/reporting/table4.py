@@ -1,4 +1,4 @@
-"""Table 4 (paper, section 5.2): modifications of feedback conditioning, at test time.
+"""Table 4 (paper, section 5.2): modifications of feedback conditioning.
 
 Beside the paper's rows stands one block that it speaks of without a number: "negatively
 (re)sampling ordinary responses in this way leads to a proportional increase".
@@ -22,7 +22,7 @@ NEGATIVE_SAMPLING = "Negative Sampling"
 RESAMPLING = "Negative Resampling (No Feedback)"
 NO_FEEDBACK, WITH_FEEDBACK = "Best-of-k (No Feedback)", "Best-of-k (/w Feedback)"
 FINETUNING = "Feedback Following Finetuning"
-_FINETUNED = ("SFT", "SFT + Feedback", "DPO", "DPO + Feedback")
+_FINETUNED = {"following_sft": "SFT", "following_dpo": "DPO"}
 _SELECTORS = {
     "student_logits": "Student Logits",
     "student_choice": "Student Choice",
@@ -32,13 +32,14 @@ _SELECTORS = {
 _CHOOSERS = {"majority": "Majority vote", "logits": "Student Logits", "oracle": "Oracle"}
 
 
-def blocks(student: Student, base: str, verdict: str) -> list[Block]:
+def blocks(student: Student, base: str, verdict: str, following: Mapping[str, str]) -> list[Block]:
     """Return the blocks of Table 4 for one student.
 
     Args:
         student: whose rows these are.
         base: the feedback condition ("We use the 'unconstrained' feedback condition throughout").
         verdict: the error identification of negative sampling.
+        following: printed names of the methods that train a student to follow feedback.
     """
     first = student.retry(BASELINE)
     return [
@@ -46,8 +47,30 @@ def blocks(student: Student, base: str, verdict: str) -> list[Block]:
         _negative(RESAMPLING, student, first, student.candidates(BASELINE), verdict),
         _best_of_k(NO_FEEDBACK, student, BASELINE),
         _best_of_k(WITH_FEEDBACK, student, base),
-        Block(FINETUNING, [Row(label, None) for label in _FINETUNED]),
+        _finetuned(student, base, following),
     ]
+
+
+def _finetuned(student: Student, base: str, following: Mapping[str, str]) -> Block:
+    """Train the student to follow feedback: its first answers, and its retries on new feedback.
+
+    There is no row `-` of the trained student's kind, so that answers without feedback are compared
+    with the untrained student's first ones, and answers with feedback with its retries.
+    """
+    first, retry = student.retry(BASELINE), student.retry(base)
+    rows: list[Row] = []
+    others = {slug: label for slug, label in following.items() if slug not in _FINETUNED}
+    for method, name in (_FINETUNED | others).items():
+        known = method in following
+        rows += [
+            Row(name, student.after(method) if known else None),
+            Row(
+                f"{name} + Feedback",
+                student.after(method, base) if known else None,
+                reference=retry,
+            ),
+        ]
+    return Block(FINETUNING, rows, first)
 
 
 def _negative(label: str, student: Student, first: Arm, other: Arm, verdict: str) -> Block:

@@ -1,0 +1,95 @@
+"""Loss and reward curves of training: what TRL logged, by method."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stages.errors import UserError
+
+MARGIN = "rewards/margins"
+COLUMNS = ("learner", "method", "objective", "step", "runs", "loss", MARGIN)
+_PANELS = (
+    ("sft", "loss", "SFT: loss"),
+    ("dpo", "loss", "DPO: loss"),
+    ("dpo", MARGIN, "DPO: reward margin"),
+)
+
+
+class Log(NamedTuple):
+    """The log of one cell of the stage `train`, with `environment`, `step`, `loss`, ..."""
+
+    learner: str
+    method: str
+    objective: str
+    frame: pd.DataFrame
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a training log. Raises UserError naming the file and what it lacks."""
+    try:
+        frame = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: {str(error).strip().splitlines()[0]}") from None
+    for column in ("environment", "step", "loss"):
+        if column not in frame:
+            raise UserError(f"{path}: no column {column}")
+    return frame
+
+
+def build(logs: Iterable[Log]) -> pd.DataFrame:
+    """Return the mean curve of each learner and method over environments and seeds.
+
+    Returns:
+        The columns `COLUMNS`: a row a step at which the loss was logged; `runs` are those that got
+        so far; the margin is NaN for SFT, which has no rewards.
+    """
+    parts = []
+    for log in logs:
+        frame = log.frame[log.frame["loss"].notna()].copy()
+        if MARGIN not in frame:
+            frame[MARGIN] = float("nan")
+        keys = {"learner": log.learner, "method": log.method, "objective": log.objective}
+        parts.append(frame[["step", "loss", MARGIN]].assign(**keys))
+    rows = pd.concat(parts, ignore_index=True)
+    grouped = rows.groupby(["learner", "method", "objective", "step"], sort=False)
+    table = grouped.agg(
+        runs=("loss", "size"), loss=("loss", "mean"), margin=(MARGIN, "mean")
+    ).reset_index()
+    table = table.rename(columns={"margin": MARGIN})
+    table[["loss", MARGIN]] = table[["loss", MARGIN]].astype(float).round(6) + 0.0
+    return table[list(COLUMNS)]
+
+
+def draw(table: pd.DataFrame, learners: Sequence[str], labels: Mapping[str, str], to: Path) -> None:
+    """Draw the curves, a row of panels a learner, as `to`.pdf and `to`.png.
+
+    Args:
+        table: what `build` returns.
+        learners: in the order of the rows.
+        labels: printed names of learners and methods.
+        to: path without suffix.
+    """
+    from stages.reporting.figures import METHOD_STYLES, drawn
+
+    styles = dict(zip(dict.fromkeys(table["method"]), cycle(METHOD_STYLES), strict=False))
+    with drawn(to, len(learners), len(_PANELS)) as (figure, grid):
+        for slug, panels in zip(learners, grid, strict=True):
+            for (objective, column, title), panel in zip(_PANELS, panels, strict=True):
+                own = table[(table["learner"] == slug) & (table["objective"] == objective)]
+                for method, curve in own.groupby("method", sort=False):
+                    points = curve.sort_values("step")
+                    style = {"label": labels[str(method)], "markersize": 3, **styles[method]}
+                    panel.plot(points["step"], points[column], **style)
+                panel.set_title(title)
+                panel.set_xlabel("step")
+            panels[0].set_ylabel(labels[slug])
+        known: dict[str, Any] = {}
+        for panel in grid.ravel():
+            handles, names = panel.get_legend_handles_labels()
+            known |= dict(zip(names, handles, strict=True))
+        figure.legend(known.values(), known, loc="outside lower center", ncols=4, frameon=False)
