@@ -178,6 +178,7 @@ def changed(*changes: tuple[str, object]) -> dict[str, Any]:
 
 
 SECOND = "tiny-bbh-feedback_sft_cleaned-0"
+UNTRAINED: list[tuple[str, object]] = [("grid.learners", []), ("grid.tuned", [])]
 
 
 @pytest.mark.parametrize(
@@ -231,14 +232,14 @@ SECOND = "tiny-bbh-feedback_sft_cleaned-0"
         ),
         # Training.
         ([("grid.students", ["other"])], "grid.students: other is not under students"),
-        ([("grid.learners", ["other"])], "grid.learners: other is not under students"),
+        ([("grid.learners", ["tiny", SECOND, "other"])], "grid.learners: other is not under"),
         (
-            [("grid.learners", ["tiny-bbh-feedback_dpo-0"])],
-            "grid.learners: tiny-bbh-feedback_dpo-0",
+            [("grid.learners", ["tiny", SECOND, "tiny-bbh-feedback_dpo-0"])],
+            "grid.learners: tiny-bbh-feedback_dpo-0 is",
         ),
         ([("grid.learners", ["tiny-bbh-dpo"])], "grid.learners.0: String should match pattern"),
-        ([("grid.learners", [])], "grid.tuned: tiny is not in grid.students and learners"),
-        ([("grid.students", ["tiny", SECOND])], f"grid.students: {SECOND} is not under models"),
+        ([("grid.tuned", ["other"])], "grid.tuned: other is not in grid.students and learners"),
+        ([("grid.students", ["tiny", SECOND])], "grid.students.1: String should match pattern"),
         ([("grid.seeds", [1])], f"students.{SECOND}: no such key under models"),
         (
             [("students.tiny-bbh-following_sft-0", TINY["students"]["tiny"])],
@@ -308,11 +309,19 @@ SECOND = "tiny-bbh-feedback_sft_cleaned-0"
             "students.tiny.sampling.temperature: 0 makes all of grid.draws alike",
         ),
         (
-            [("students", {"scripted": TINY["students"]["tiny"]})],
+            [
+                ("students", {"scripted": TINY["students"]["tiny"]}),
+                ("grid.students", ["scripted"]),
+                *UNTRAINED,
+            ],
             "models.scripted: cannot score given text, which student_logits needs: set its end_to",
         ),
         (
-            [("models.tiny", {"engine": "file", "path": "x.jsonl", "sha256": "0" * 64})],
+            [
+                ("models.tiny", {"engine": "file", "path": "x.jsonl", "sha256": "0" * 64}),
+                ("students", {"tiny": TINY["students"]["tiny"]}),
+                *UNTRAINED,
+            ],
             "models.tiny: cannot score given text, which student_logits needs",
         ),
         ([("report.paper_students", {"big": "7B"})], "report.paper_students.big: no such key"),
