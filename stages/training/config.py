@@ -24,6 +24,8 @@ class Lessons(Section):
         match_n: whether all arms are trained on the same items: those that every arm could use.
         following_per_task: items of each environment for feedback-following finetuning ("5 samples
             from each of our environments", 5.2), at most.
+        keep_truncated: whether replies that the token limit cut are learnt from, as if they ended
+            there; not stated.
     """
 
     condition: Slug
@@ -31,6 +33,7 @@ class Lessons(Section):
     models: Literal["joint", "per_environment"]
     match_n: bool
     following_per_task: int = Field(ge=1)
+    keep_truncated: bool = False
 
 
 class Method(Section):
