@@ -7,9 +7,9 @@ r"""Clean: feedback-conditioned answers without traces of the feedback (paper, 5
         --calls data/calls/clean/bbh/qwen2_7b-0.jsonl --facts data/facts/clean/bbh/qwen2_7b-0.json
 
 "We employ an additional post processing step using the teacher to remove these noise aspects from
-the student's feedback-conditioned generative output". The teacher is shown the task and the answer.
-It is not shown the feedback, which may name the gold answer, and the stage does not see the items.
-Whether the text is taken is decided where it is read.
+the student's feedback-conditioned generative output". The teacher is shown that output alone. The
+feedback may name the gold answer; and a teacher with the task at hand solves it, which would make
+this imitation. Whether the text is taken is decided where it is read.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages.asking import add_arguments
 from stages.cli import make_parser, run
-from stages.conversation import neutralise, opening, unconditioned
+from stages.conversation import neutralise, opening
 from stages.errors import UserError
 from stages.models.chat import Conversation
 from stages.models.open import open_model
@@ -80,10 +80,7 @@ def _ask(args: argparse.Namespace, taus: Sequence[Trajectory]) -> list[Conversat
             id=f"{_cell(args)}/{tau.item}",
             messages=opening(
                 system,
-                template.render(
-                    task=unconditioned(tau.exchanges[0].messages)[-1].content,
-                    reply=neutralise(tau.last.text),
-                ),
+                template.render(reply=neutralise(tau.last.text)),
             ),
             seed=derive("clean", args.seed, tau.item),
         )

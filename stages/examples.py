@@ -7,43 +7,13 @@ being equal. The states are always those of the student that has had no feedback
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from stages.cleaning import Taken
-from stages.conversation import combine, neutralise
 from stages.errors import UserError
-from stages.records import (
-    Completion,
-    Demonstration,
-    Item,
-    Message,
-    Preference,
-    Trajectory,
-)
+from stages.records import Item, Message, Trajectory
+from stages.targets import Example, Reason, Right, demonstration, preference, same, unfit
 from stages.tasks.extraction import Rules
 from stages.training.config import Lessons, Method
-
-Right = Literal["already_right", "judged_right"]
-Reason: TypeAlias = (
-    Right
-    | Literal[
-        "original_failed",  # no reply of the student's to prefer to, or to give feedback on
-        "original_truncated",  # cut by the token limit, so that its end is none
-        "teacher_failed",
-        "kept_original",  # no feedback, hence no retry
-        "target_failed",
-        "target_truncated",
-        "target_empty",
-        "target_wrong",  # only_solved_targets
-        "answer_changed",  # by cleaning
-        "not_cleaned",  # the teacher gave no whole text
-        "identical",  # nothing to prefer
-        "not_matched",  # match_n: of no use to another arm
-        "retry_failed",  # feedback-following: the student's
-        "retry_truncated",
-    ]
-)
-Example = Demonstration | Preference
 
 ARMS = (
     Method(objective="dpo", target="teacher", negative_sampling=True),
@@ -139,25 +109,6 @@ def _target(method: Method, material: Material, cut: bool) -> Trajectory | Reaso
     return retry.model_copy(update={"exchanges": (*before, cleaned)})
 
 
-def unfit(target: Trajectory, cut: bool = False) -> Reason | None:
-    """Return why a trajectory with a reply cannot be a target, None if it can.
-
-    A reply cut by the token limit has no end; trained on, it gets one in mid-sentence, which is
-    right only where `cut` ones are wanted.
-    """
-    replies = [exchange.reply for exchange in target.exchanges]
-    if not cut and any(reply.finish_reason == "length" for reply in replies):
-        return "target_truncated"
-    if not all(reply.text.strip() for reply in replies):
-        return "target_empty"
-    return None
-
-
-def same(one: Completion, other: Completion) -> bool:
-    """Tell whether two replies are one to the reader."""
-    return one.text.strip() == other.text.strip()
-
-
 def _states(original: Trajectory, target: Trajectory) -> Iterator[tuple[Message, ...]]:
     """Yield what the student would be shown before each action of the target.
 
@@ -168,47 +119,3 @@ def _states(original: Trajectory, target: Trajectory) -> Iterator[tuple[Message,
         if exchange.messages[: len(begin)] != begin:
             raise UserError(f"{target.item}: exchange {number} does not go on from the first one")
         yield (*original.exchanges[0].messages, *exchange.messages[len(begin) :])
-
-
-def tried_again(original: Trajectory, retry: Trajectory) -> bool:
-    """Tell whether `retry` is of this very original, and not of another run."""
-    if retry.kept_original is not None:
-        return retry.exchanges == original.exchanges
-    shown = retry.exchanges[0].messages
-    return shown[:-1] == combine(original.exchanges, "")[:-1]
-
-
-def demonstration(
-    tau: Trajectory, state: tuple[Message, ...], reply: Completion, environment: str | None
-) -> Demonstration:
-    """Return an example of SFT on the item of `tau`."""
-    return Demonstration(
-        item=tau.item,
-        task=tau.task,
-        environment=environment,
-        prompt=state,
-        completion=(_says(reply),),
-    )
-
-
-def preference(
-    tau: Trajectory,
-    state: tuple[Message, ...],
-    chosen: Completion,
-    rejected: Completion,
-    environment: str | None,
-) -> Preference:
-    """Return an example of DPO on the item of `tau`."""
-    return Preference(
-        item=tau.item,
-        task=tau.task,
-        environment=environment,
-        prompt=state,
-        chosen=(_says(chosen),),
-        rejected=(_says(rejected),),
-    )
-
-
-def _says(reply: Completion) -> Message:
-    # A control token that the model spelled out would be a real one in training.
-    return Message(role="assistant", content=neutralise(reply.text))

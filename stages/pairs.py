@@ -24,7 +24,7 @@ from pathlib import Path
 from stages.cleaning import take
 from stages.cli import make_parser, run
 from stages.errors import UserError
-from stages.examples import ARMS, Example, Material, Reason, Right, examples, tried_again
+from stages.examples import ARMS, Material, examples
 from stages.joining import by_item
 from stages.params import Params
 from stages.records import (
@@ -36,6 +36,7 @@ from stages.records import (
     read_jsonl,
     write_jsonl,
 )
+from stages.targets import Example, Reason, Right, tried_again
 from stages.tasks.extraction import Rules, load_rules
 from stages.training.config import Judge, Lessons, Method
 from stages.verdicts import Verdict, says_correct

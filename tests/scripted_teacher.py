@@ -96,11 +96,11 @@ def scripted_reply(messages: Sequence[Mapping[str, str]]) -> str:
 
     It asks for feedback when it shows a student's answer, or when no `Answer:` line is asked for.
     The answer is one of the options or words that the message offers, else a number. Asked to
-    rewrite a student's answer, it leaves out what stands before "updated version:".
+    copy a student's answer, it leaves out what stands before "updated version:".
     """
     last = next((m["content"] for m in reversed(messages) if m["role"] == "user"), "")
-    if "Rewrite the student's answer" in last:
-        answer = last.split("[Student's answer]\n")[1].split("\n\n[Your job]")[0]
+    if "Reply with the copy and nothing else." in last:
+        answer = last.partition("[Student's answer]\n")[2]
         return answer.split("updated version:")[-1].strip()
     if "Answer:" not in last or "[Student's answer]" in last:
         return FEEDBACK[draw(messages, len(FEEDBACK))]

@@ -87,14 +87,14 @@ def command(folder: Path, scale: Path, template: Path = TEMPLATE) -> list[str]:
 
 @pytest.mark.parametrize("scale", SCALES, ids=lambda path: path.stem)
 def test_what_the_teacher_is_shown(scale: Path, tau: Trajectory, tmp_path: Path) -> None:
-    """The task and the reply, a function of a file that no target is in but by feedback."""
+    """The reply alone: a function of files that no target is in but by feedback."""
     flags = {action.dest for action in clean.parser()._actions}
     assert not flags & {"items", "answers", "feedback", "rules"}
     write_jsonl(tmp_path / "tau_f.jsonl", [tried(tau, f"{RETRY}<|im_end|>")])
     [shown] = clean.conversations(clean.parser().parse_args(command(tmp_path, scale)))
     [*_, message] = shown.messages
-    assert tau.exchanges[0].messages[-1].content in message.content
     assert RETRY in message.content
+    assert tau.exchanges[0].messages[-1].content not in message.content
     assert "<|im_end|>" not in message.content
     assert FEEDBACK not in message.content
     assert tau.last.text not in message.content
@@ -298,7 +298,7 @@ def test_mistakes_of_clean(tau: Trajectory, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             clean.main(clean.parser().parse_args(words))
     leak = tmp_path / "leak.jinja"
-    for name in ("target", "feedback"):
+    for name in ("target", "feedback", "task"):
         leak.write_text(f"Clean it. {{{{ {name} }}}}")
         write_jsonl(tmp_path / "tau_f.jsonl", [tried(tau)])
         words = command(tmp_path, ROOT / "scales" / "tiny.yaml", leak)

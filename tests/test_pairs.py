@@ -21,7 +21,7 @@ from stages import pairs
 from stages.cleaning import take
 from stages.conversation import combine
 from stages.errors import UserError
-from stages.examples import ARMS, Example, Material, examples
+from stages.examples import ARMS, Material, examples
 from stages.pairs import teaches
 from stages.records import (
     Cleaning,
@@ -38,6 +38,7 @@ from stages.records import (
     read_jsonl,
     write_jsonl,
 )
+from stages.targets import Example
 from stages.tasks.extraction import load_rules
 from stages.training.config import Lessons, Method
 

@@ -54,7 +54,7 @@ def values(item: Item, tau: Trajectory) -> dict[str, object]:
         "revise/retry": {"feedback": RETRY},
         "judge/explicit": {"turns": [turn], "sentences": None},
         "judge/implicit": {"turns": [turn], "sentences": 3},
-        "clean/clean": {"task": item.question, "reply": f"Here's my new answer.\n{tau.last.text}"},
+        "clean/clean": {"reply": f"Here's my new answer.\n{tau.last.text}"},
         "export/critique": {"task": item.question, "reply": tau.last.text},
         "select/choice": {
             "task": item.question,
