@@ -382,13 +382,14 @@ class _Report:
 
     def _followed(self, student: str, trained: "Sequence[training.Cell]") -> list[str]:
         """Return what Table 4 says of how a student was trained to follow feedback."""
-        from stages.reporting import training
+        from stages.reporting import table4, training
 
         lines = []
         for method in self._following:
             own = [c for c in trained if (c.learner, c.method) == (student, method)]
             first = own[0].models[0]
-            text = f"{self._labels[method]}: {first.examples} examples, {first.steps} steps"
+            name = table4.FINETUNED.get(method, self._labels[method])
+            text = f"{name}: {first.examples} examples, {first.steps} steps"
             text += f" of {first.batch}, preset {first.preset}"
             lines.append("; ".join([text, *training.fallbacks(own)]) + ".")
         return lines

@@ -186,7 +186,7 @@ class House:
                     "following_per_task": 5,
                 }
             },
-            "methods": METHODS,
+            "methods": dict(METHODS),
             "following": {"following_sft": FOLLOWING["following_sft"]},
             "trainers": {
                 objective: {"preset": "fixed", "args": {"max_steps": 6}}

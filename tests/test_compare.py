@@ -91,6 +91,23 @@ def test_seeds_are_averaged(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "a1  (B) -> (A)" in text
 
 
+def test_after_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained = [
+        score(i, method == "feedback_sft", step="evaluate", method=method)
+        for method in ("feedback_sft", "imitative_sft")
+        for i in ITEMS
+    ]
+    write_jsonl(folder / "evaluate.jsonl", trained)
+    text = compared(folder, "evaluate/imitative_sft/small", "evaluate/feedback_sft/small", capsys)
+    assert "B - A  +1.000" in text
+    text = compared(folder, "respond/small", "evaluate/imitative_sft/small/0", capsys)
+    assert "B - A  -0.250" in text
+    retries = [score(i, True, condition="lazy", method="following_sft") for i in ITEMS]
+    write_jsonl(folder / "revise_following.jsonl", retries)
+    name = "revise_following/following_sft/small"
+    assert "B  1.000" in compared(folder, "respond/small", name, capsys)
+
+
 def test_names_of_cells() -> None:
     assert parse_cell("respond/small") == Cell(None, "respond", {"student": "small"})
     assert parse_cell("HEAD~1:revise/lazy/small/2") == Cell(

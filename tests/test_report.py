@@ -350,6 +350,26 @@ def test_caption(tmp_path: Path) -> None:
     assert "not comparable" not in tiny
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_rows_have_the_cells_of_their_tabular(tmp_path: Path, seeds: int) -> None:
+    """What pdflatex would refuse, where there is none; and no underscore in plain text."""
+    house = large(tmp_path, 1, seeds)
+    house.training = {"feedback_dpo": {"fallbacks": ("optim paged_adamw_32bit: adamw_torch",)}}
+    house.run()
+    for name in TABLES:
+        text = house.tex(name)
+        tabulars = r"\\begin\{tabular\}(?:\[t\])?\{([^\n]*)\}\n(.*?)\\end\{tabular\}"
+        for spec, body in re.findall(tabulars, text, flags=re.DOTALL):
+            width = len(re.findall("[lrc]", re.sub(r"@\{.*?\}", "", spec)))
+            rows = re.sub(r"\\(top|mid|bottom)rule|\\cmidrule(\(.*?\))?\{.*?\}", "", body)
+            for line in filter(str.strip, rows.split("\\\\\n")):
+                spans = [int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+                cells = len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans)
+                assert cells == width, (name, line)
+        plain = re.sub(r"\\label\{.*?\}|\$.*?\$|^%.*$", "", text, flags=re.MULTILINE)
+        assert not re.search(r"(?<!\\)_", plain), name
+
+
 @pytest.mark.parametrize(("students", "seeds"), [(1, 1), (3, 1), (3, 3)])
 def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int) -> None:
     if shutil.which("pdflatex") is None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from stages import stats
 
@@ -76,6 +77,51 @@ def test_holm_by_hand() -> None:
     assert stats.holm([0.01, 0.6, 0.02, 0.7]) == pytest.approx([0.04, 1, 0.06, 1])
     assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert stats.holm([]) == []
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.01])
+def test_equivalence_is_statsmodels_where_there_is_much_to_see(shift: float) -> None:
+    rng = np.random.default_rng(0)
+    for values in ([-1.0, 0.0, 1.0], [-1 / 3, 0.0, 1 / 3]):
+        differences = rng.choice(values, 1000, p=[0.2 - shift, 0.6, 0.2 + shift])
+        expected, *_ = ttost_paired(differences, np.zeros(1000), -0.04, 0.04)
+        found = stats.equivalence(differences, ["a"] * 1000, 0.04, 4000, seed=0)
+        assert found.p == pytest.approx(expected, rel=0.2, abs=2e-3)
+        sides = DescrStatsW(differences).tconfint_mean(alpha=0.1)
+        assert (found.low, found.high) == pytest.approx(sides, abs=3e-3)
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=2, max_size=40),
+    st.sampled_from([0.05, 0.2, 0.5]),
+)
+def test_equivalence_by_interval_and_by_p_agree(values: list[float], margin: float) -> None:
+    """But for ties and the last resamples of the bootstrap, which move p by less than .01."""
+    differences = np.array(values)
+    tasks = ["a"] * len(values)
+    found = stats.equivalence(differences, tasks, margin, 500, seed=0)
+    assert found.low <= differences.mean() <= found.high
+    inside = -margin < found.low and found.high < margin
+    assert found.p < 0.06 if inside else found.p > 0.04
+    other = stats.equivalence(-differences, tasks, margin, 500, seed=0)
+    assert (other.low, other.high) == pytest.approx((-found.high, -found.low), abs=0.1)
+
+
+def test_equivalence_without_a_difference() -> None:
+    """None of 54 differs: P(none | 5 % do) = .95^54 = .06; Tango's score says .046."""
+    none = stats.equivalence(np.zeros(54), labels(2), 0.05, 500, seed=0)
+    assert none.p == pytest.approx(reference.norm.sf(sqrt(54 * 0.05 / 0.95)))
+    assert none.high == -none.low < 0.05
+    assert stats.equivalence(np.zeros(50), labels(2)[:50], 0.05, 500, seed=0).p > 0.05
+    assert all(isnan(end) for end in stats.equivalence(np.zeros(1), ["a"], 0.05, 500, seed=0))
+
+
+def test_equivalence_of_all_or_nothing() -> None:
+    for sign in (1.0, -1.0):
+        found = stats.equivalence(np.full(10, sign), ["a"] * 10, 0.05, 500, seed=0)
+        assert found.p == 1
+        assert max(found.low * sign, found.high * sign) == 1
+        assert 0 < min(found.low * sign, found.high * sign) < 1
 
 
 @pytest.mark.parametrize("per_subtask", [2, 20])
@@ -232,6 +278,33 @@ def _either(before: stats.Array, after: stats.Array) -> float:
     normal = reference.multivariate_normal(cov=[[1, 0.5], [0.5, 1]])
     both = [normal.cdf(reference.norm.ppf([p, q])) for p, q in zip(before, after, strict=True)]
     return float((before + after - both).mean())
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("discordant", [0.05, 0.08, 0.15, 0.3])
+@pytest.mark.parametrize("per_subtask", [2, 20])
+def test_type_one_error_of_equivalence(per_subtask: int, discordant: float, seeds: int) -> None:
+    """A difference of just the margin passes in at most 5 %; where n admits a yes, in about 5 %.
+
+    Subtasks differ in how often answers change. At .05 all changes go one way, and the test is
+    conservative, since Tango's part knows no subtasks.
+    """
+    margin, runs = 0.05, 600
+    rng = np.random.default_rng(9)
+    tasks = labels(per_subtask)
+    passed = 0
+    for run in range(runs):
+        scale = rng.uniform(0, 2, SUBTASKS)
+        up, both = (
+            np.repeat(scale / scale.mean() * rate, per_subtask)[:, None]
+            for rate in ((discordant + margin) / 2, discordant)
+        )
+        drawn = rng.random((len(tasks), seeds))
+        differences = ((drawn < up) * 1.0 - ((up <= drawn) & (drawn < both))).mean(axis=1)
+        passed += stats.equivalence(differences, tasks, margin, 300, seed=run).p < 0.05
+    assert passed / runs <= 0.05 + 0.02
+    if per_subtask == 20 and discordant > margin:
+        assert passed / runs >= 0.05 - 0.02
 
 
 def test_coverage_of_new_subtasks() -> None:

@@ -178,7 +178,7 @@ def test_following_feedback(ran: House) -> None:
     assert float(told["difference_baseline"]) == 0
     assert plain["p_holm_own"] == plain["p_holm_baseline"]
     text = ran.tex("table4")
-    assert "Following SFT: 4 examples, 6 steps of 4, preset fixed." in text
+    assert "\nSFT: 4 examples, 6 steps of 4, preset fixed." in text
     assert "One seed: no claim about a training method is called supported by it." in text
 
 

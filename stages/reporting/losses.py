@@ -74,6 +74,8 @@ def draw(table: pd.DataFrame, learners: Sequence[str], labels: Mapping[str, str]
         labels: printed names of learners and methods.
         to: path without suffix.
     """
+    from matplotlib.ticker import MaxNLocator
+
     from stages.reporting.figures import METHOD_STYLES, drawn
 
     styles = dict(zip(dict.fromkeys(table["method"]), cycle(METHOD_STYLES), strict=False))
@@ -87,6 +89,7 @@ def draw(table: pd.DataFrame, learners: Sequence[str], labels: Mapping[str, str]
                     panel.plot(points["step"], points[column], **style)
                 panel.set_title(title)
                 panel.set_xlabel("step")
+                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panels[0].set_ylabel(labels[slug])
         known: dict[str, Any] = {}
         for panel in grid.ravel():

@@ -22,7 +22,7 @@ NEGATIVE_SAMPLING = "Negative Sampling"
 RESAMPLING = "Negative Resampling (No Feedback)"
 NO_FEEDBACK, WITH_FEEDBACK = "Best-of-k (No Feedback)", "Best-of-k (/w Feedback)"
 FINETUNING = "Feedback Following Finetuning"
-_FINETUNED = {"following_sft": "SFT", "following_dpo": "DPO"}
+FINETUNED = {"following_sft": "SFT", "following_dpo": "DPO"}
 _SELECTORS = {
     "student_logits": "Student Logits",
     "student_choice": "Student Choice",
@@ -59,8 +59,8 @@ def _finetuned(student: Student, base: str, following: Mapping[str, str]) -> Blo
     """
     first, retry = student.retry(BASELINE), student.retry(base)
     rows: list[Row] = []
-    others = {slug: label for slug, label in following.items() if slug not in _FINETUNED}
-    for method, name in (_FINETUNED | others).items():
+    others = {slug: label for slug, label in following.items() if slug not in FINETUNED}
+    for method, name in (FINETUNED | others).items():
         known = method in following
         rows += [
             Row(name, student.after(method) if known else None),
