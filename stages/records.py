@@ -215,9 +215,9 @@ class Fidelity(Record):
 
     `status` says whether the cleaned text is taken: `cleaned`; `same` where the teacher gave the
     text back as it was; `answer_changed` where the extracted answer differs, which is refused;
-    `nothing` where there was nothing to clean; else why the teacher's reply is none. The counts are
-    of artefacts by kind ("Here's an updated version", thanks for the feedback, ...), before and in
-    what is taken; `artefact` and `artefact_after` say whether there is any.
+    `nothing` where there was nothing to clean; else why the teacher's reply is none. `kinds` are the
+    artefacts found ("Here's an updated version", thanks for the feedback, ...), each kind once,
+    `kinds_after` those in what is taken; `artefact` and `artefact_after` say whether there is any.
     """
 
     item: str
