@@ -274,7 +274,9 @@ class Dropped(Record):
 class Training(Record):
     """One training run, as it really went: a model of one cell, of the suite or one environment.
 
-    `tokens` are those of all examples over all steps, `target_tokens` the ones in the loss.
+    `examples` are those trained on: `too_long` more were dropped for their length, `cut` of them
+    lost tokens. `tokens` are those of all examples over all steps, `target_tokens` the ones in the
+    loss.
     `changed` is the share of weights that differ from the base model's in the saved folder's
     precision, `trainable` the number of weights that were trained. `config` holds the fields of
     TRL's config as they ran; `fallbacks` what the machine could not do as asked, in words.
@@ -288,6 +290,8 @@ class Training(Record):
     preset: str
     environment: str | None
     examples: int = Field(ge=0)
+    too_long: int = Field(default=0, ge=0)
+    cut: int = Field(default=0, ge=0)
     steps: int = Field(ge=0)
     batch: int = Field(ge=1)
     tokens: int = Field(ge=0)
