@@ -44,7 +44,7 @@ from stages.records import (
     read_jsonl,
 )
 from stages.reporting.config import ReportSection
-from stages.training.config import Lessons, Method, Methods, Trainers
+from stages.training.config import Lessons, Method, Methods
 from stages.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 PARAMS = (
     *("scale", "teachers", "conditions", "verdicts", "selectors"),
-    *("lessons", "methods", "following", "trainers", "grid", "report"),
+    *("lessons", "methods", "following", "grid", "report"),
 )
 
 R = TypeVar("R", Feedback, Judgement, Selection)
@@ -102,7 +102,6 @@ class _Report:
         self._lessons = params.get("lessons", dict[str, Lessons])
         self._methods: dict[str, Method] = params.get("methods", TypeAdapter(Methods))
         self._following: dict[str, Method] = params.get("following", TypeAdapter(Methods))
-        self._trainers = params.get("trainers", Trainers)
         self._grid = params.get("grid", Grid)
         self._students = list(self._grid.students)
         self._learners = list(self._grid.learners)
@@ -445,11 +444,7 @@ class _Report:
         shown: dict[str, Training] = {}
         for cell in trained:
             shown.setdefault(cell.models[0].objective, cell.models[0])
-        fields = figure3.build(
-            figure3.read_printed(self._args.presets),
-            shown,
-            {"sft": self._trainers.sft.args, "dpo": self._trainers.dpo.args},
-        )
+        fields = figure3.build(figure3.read_printed(self._args.presets), shown)
         self._put(
             "figure3",
             figure3.to_csv(fields),

@@ -70,6 +70,11 @@ learning_rate=5e-5,
 optim:"adamw_torch",
 """,
 }
+FIELDS = {"learning_rate": "learning_rate", "optim": "optim", "max_steps": "max_steps"} | {
+    "warmup_ratio": "warmup_steps",
+    "remove_unused_columns": "remove_unused_columns",
+    "max_prompt_length": None,
+}
 RIGHT, WRONG = '{"correct": true}', '{"correct": false}'
 
 
@@ -188,10 +193,6 @@ class House:
             },
             "methods": dict(METHODS),
             "following": {"following_sft": FOLLOWING["following_sft"]},
-            "trainers": {
-                objective: {"preset": "fixed", "args": {"max_steps": 6}}
-                for objective in ("sft", "dpo")
-            },
             "grid": {
                 "teacher": "tutor",
                 "students": ["small"],
@@ -531,8 +532,7 @@ class House:
         for learner, method, seed in self.arms:
             log = self.root / "train" / f"{learner}-{method}-{seed}.csv"
             log.write_text(self.log(learner, method, seed), encoding="utf-8")
-        printed = {objective: {"printed": text} for objective, text in PRINTED.items()}
-        presets = yaml.safe_dump({"as_printed": printed})
+        presets = yaml.safe_dump({"printed": PRINTED, "fields": FIELDS})
         (self.root / "presets.yaml").write_text(presets, encoding="utf-8")
 
     def flags(self, out: str) -> list[str]:

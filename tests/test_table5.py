@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from house import PAPER, PRINTED, House, large, small
+from house import FIELDS, PAPER, PRINTED, House, large, small
 
 from stages.errors import UserError
 from stages.records import Outcome, Training
@@ -54,7 +54,7 @@ def house(tmp_path: Path) -> House:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> House:
     house = by_hand(tmp_path_factory.mktemp("by_hand"))
     house.training = {
-        "feedback_dpo": {"fallbacks": ("no GPU: adamw_torch",), "examples": 3},
+        "feedback_dpo": {"fallbacks": ("no GPU: adamw_torch",), "examples": 3, "too_long": 2},
     }
     house.unused = {
         ("feedback_dpo", "bbh/a/train-0"): "already_right",
@@ -287,9 +287,10 @@ def test_what_was_dropped(ran: House) -> None:
     assert [(row["reason"], row["items"]) for row in rows] == [
         ("already_right", "2"),
         ("identical", "1"),
+        ("too_long", "2"),
     ]
     assert {row["examples"] for row in rows} == {"3"}
-    assert float(arm(ran, "feedback_dpo")["dropped"]) == 3
+    assert float(arm(ran, "feedback_dpo")["dropped"]) == 5
     (whole,) = [row for row in ran.rows("table5_dropped") if row["method"] == "feedback_sft"]
     assert (whole["reason"], whole["items"]) == ("", "0")
 
@@ -373,11 +374,17 @@ def run_of(objective: str, **config: object) -> Training:
 
 def test_figure_3_marks_what_differs() -> None:
     ran = {
-        "sft": run_of("sft", learning_rate=1e-4, max_steps=6, warmup_steps=0.1, seed=0, bf16=True),
-        "dpo": run_of("dpo", learning_rate=5e-5, optim="adamw_torch"),
+        "sft": run_of(
+            "sft",
+            learning_rate=1e-4,
+            max_steps=6,
+            warmup_steps=0.1,
+            model_init_kwargs={"dtype": "float32"},
+            bf16=True,
+        ),
+        "dpo": run_of("dpo", learning_rate=5e-5, optim="adamw_torch", max_prompt_length=None),
     }
-    args = {"sft": ["learning_rate", "seed"], "dpo": ["optim", "absent"]}
-    table = figure3.build(PRINTED, ran, args).astype(object)
+    table = figure3.build(figure3.Printed(PRINTED, FIELDS), ran).astype(object)
     rows = table.where(table.notna(), None).to_numpy().tolist()
     assert rows == [
         ["sft", "remove_unused_columns:True,", "", "", None],
@@ -385,15 +392,17 @@ def test_figure_3_marks_what_differs() -> None:
         ["sft", "max_steps:num_steps,", "max_steps", "6", None],  # the paper prints a variable
         ["sft", 'optim:"paged_adamw_32bit",', "", "", None],
         ["sft", "warmup_ratio:0.1,", "warmup_steps", "0.1", False],  # renamed since
-        ["sft", "", "seed", "0", None],
-        ["dpo", "max_prompt_length=1024,", "", "", None],
+        ["sft", "", "bf16", "True", None],
+        ["sft", "", "model_init_kwargs", "dtype=float32", None],
+        # No field of TRL any more, but of the data step.
+        ["dpo", "max_prompt_length=1024,", "max_prompt_length", "None", True],
         ["dpo", "learning_rate=5e-5,", "learning_rate", "5e-05", False],
         ["dpo", 'optim:"adamw_torch",', "optim", "adamw_torch", False],
     ]
     text = figure3.to_tex(table, ran, {"small": "S", **dict.fromkeys(house_methods(), "M")}, ABOUT)
     assert r"\texttt{learning\_rate:5e-4,} & \texttt{0.0001}$^\ast$" in text
     assert r"\texttt{warmup\_ratio:0.1,} & \texttt{warmup\_steps 0.1} \\" in text
-    assert r"+ \texttt{seed} & \texttt{0} \\" in text
+    assert r"+ \texttt{bf16} & \texttt{True} \\" in text
     assert "SFTConfig: of S, M; preset fixed; adapter: none" in text
 
 
@@ -406,7 +415,7 @@ def house_methods() -> list[str]:
 
 def test_figure_3_without_one_objective() -> None:
     ran = {"sft": run_of("sft", learning_rate=1e-4)}
-    table = figure3.build(PRINTED, ran, {"sft": [], "dpo": ["beta"]})
+    table = figure3.build(figure3.Printed(PRINTED, FIELDS), ran)
     assert set(table[table["objective"] == "dpo"]["ran"]) == {""}
     labels = {"small": "S", "feedback_sft": "M"}
     assert "DPOConfig: nothing was trained." in figure3.to_tex(table, ran, labels, ABOUT)
@@ -415,9 +424,10 @@ def test_figure_3_without_one_objective() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("as_printed: {sft: {printed: a}}", r"as_printed\.dpo\.printed: "),
-        ("as_printed: {sft: {printed: 1}, dpo: {printed: a}}", r"as_printed\.sft\.printed: "),
-        ("other: {}", r"as_printed\.sft\.printed: "),
+        ("printed: {sft: a}", r"printed\.dpo: not there"),
+        ("printed: {sft: 1, dpo: a}", r"printed\.sft: "),
+        ("other: {}", r"presets\.yaml: printed: "),
+        ("printed: {sft: a, dpo: b}", r"presets\.yaml: fields: "),
     ],
 )
 def test_presets_without_the_printed_text(tmp_path: Path, text: str, message: str) -> None:

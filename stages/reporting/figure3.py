@@ -2,77 +2,73 @@
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from pydantic import TypeAdapter
 
+from stages.errors import UserError
 from stages.params import check, read_yaml
 from stages.records import Training
 from stages.reporting.latex import render
 
 OBJECTIVES = {"sft": "SFTConfig", "dpo": "DPOConfig"}
-# What today's field is called, where that has changed: a warmup below 1 is a share of the steps.
-_RENAMED = {"warmup_ratio": "warmup_steps"}
 _LINE = re.compile(r"^(\w+)\s*[:=]\s*(.+?),?$")
 COLUMNS = ("objective", "printed", "field", "ran", "differs")
 
 
-def read_printed(path: Path) -> dict[str, str]:
-    """Read Appendix B's two configurations, `as_printed.<objective>.printed`, by objective.
+class Printed(NamedTuple):
+    """Appendix B: each objective's configuration as text, and what its fields are called today."""
+
+    text: Mapping[str, str]
+    names: Mapping[str, str | None]
+
+
+def read_printed(path: Path) -> Printed:
+    """Read what Appendix B prints from the presets of training, their `printed` and `fields`.
 
     Raises:
         UserError: names file and key.
     """
-    values: Any = read_yaml(path)
-    found = {}
+    values = read_yaml(path)
+    text = check(path, "printed", values.get("printed"), dict[str, str])
     for objective in OBJECTIVES:
-        key, value = "as_printed", values.get("as_printed")
-        for part in (objective, "printed"):
-            key = f"{key}.{part}"
-            value = value.get(part) if isinstance(value, dict) else None
-        found[objective] = check(path, key, value, TypeAdapter(str))
-    return found
+        if objective not in text:
+            raise UserError(f"{path}: printed.{objective}: not there")
+    return Printed(text, check(path, "fields", values.get("fields"), dict[str, str | None]))
 
 
-def build(
-    printed: Mapping[str, str],
-    ran: Mapping[str, Training],
-    args: Mapping[str, Iterable[str]],
-) -> pd.DataFrame:
-    """Return a row a field: the paper's, in its order, then those that our params set.
+def build(printed: Printed, ran: Mapping[str, Training]) -> pd.DataFrame:
+    """Return a row a field: the paper's, in its order, then the others that were set.
 
     Args:
-        printed: the configuration of each objective, as in the paper.
+        printed: what the paper prints.
         ran: one training of each objective; of one without, only what the paper prints is shown.
-        args: the fields that params.yaml sets, by objective.
 
     Returns:
-        objective; printed (the line, "" where the paper has none); field (today's name, "" where
-        there is no such field any more); ran (its value); differs (empty where the paper prints a
-        variable, `num_steps` say, or nothing ran).
+        objective; printed (the line, "" where the paper has none); field (the name under which it
+        ran, "" where it did not); ran (its value); differs (empty where the paper prints a
+        variable, `num_steps` say, or it did not run).
     """
     rows: list[dict[str, Any]] = []
     for objective in OBJECTIVES:
-        config = ran[objective].config if objective in ran else None
+        config = ran[objective].config if objective in ran else {}
         shown = set()
-        for line in filter(None, map(str.strip, printed[objective].splitlines())):
-            found = _LINE.match(line)
-            field = _RENAMED.get(found[1], found[1]) if found else ""
-            there = config is not None and field in config
+        for line in filter(None, map(str.strip, printed.text[objective].splitlines())):
             row: dict[str, Any] = {"objective": objective, "printed": line}
             row |= {"field": "", "ran": "", "differs": None}
-            if there and config is not None and found:
-                shown.add(field)
-                row |= {"field": field, "ran": _text(config[field])}
-                row["differs"] = _differs(found[2], config[field])
+            if found := _LINE.match(line):
+                own = found[1]
+                field = own if own in config else printed.names.get(own)
+                if field in config:
+                    shown.add(field)
+                    row |= {"field": field, "ran": _text(config[field])}
+                    row["differs"] = _differs(found[2], config[field])
             rows.append(row)
-        for field in args[objective]:
-            if config is not None and field not in shown and field in config:
-                row = {"objective": objective, "printed": "", "field": field, "differs": None}
-                rows.append(row | {"ran": _text(config[field])})
+        for field in sorted(config.keys() - shown):
+            row = {"objective": objective, "printed": "", "field": field, "differs": None}
+            rows.append(row | {"ran": _text(config[field])})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -86,6 +82,8 @@ def _differs(printed: str, ran: Any) -> bool | None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_text(own)}" for key, own in value.items())
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -128,13 +126,9 @@ def to_tex(
 
 def _notes(training: Training) -> list[str]:
     """Return what else the training was made with, in words."""
-
-    def fields(values: Mapping[str, Any] | None) -> str:
-        return ", ".join(f"{k}={_text(v)}" for k, v in values.items()) if values else "none"
-
     return [
         f"preset {training.preset}",
-        f"adapter: {fields(training.adapter)}",
-        f"quantization: {fields(training.quantization)}",
+        f"adapter: {_text(training.adapter or 'none')}",
+        f"quantization: {_text(training.quantization or 'none')}",
         *training.fallbacks,
     ]

@@ -13,7 +13,8 @@ Arm = tuple[str, str]
 """A learner and a method."""
 
 COLUMNS = (
-    *("learner", "method", "seed", "objective", "preset", "models", "examples", "steps", "batch"),
+    *("learner", "method", "seed", "objective", "preset", "models", "examples", "too_long"),
+    *("cut", "steps", "batch"),
     *("tokens", "target_tokens", "trainable", "changed", "first_loss", "last_loss", "dropped"),
     "fallbacks",
 )
@@ -43,13 +44,14 @@ def build(cells: Iterable[Cell]) -> pd.DataFrame:
 
     Returns:
         The columns `COLUMNS`: sums over the models, but of `batch` the largest, of `changed` the
-        share among all their weights and of the losses the means; `dropped` items and `fallbacks`
+        share among all their weights and of the losses the means. `dropped` are the train items
+        that gave no example and the examples that were too long; `cut` lost tokens. `fallbacks` are
         joined by semicolons.
     """
     rows: list[dict[str, Any]] = []
     for cell in cells:
         frame = pd.DataFrame([model.model_dump() for model in cell.models])
-        sums = ("examples", "steps", "tokens", "target_tokens", "trainable")
+        sums = ("examples", "too_long", "cut", "steps", "tokens", "target_tokens", "trainable")
         rows.append(
             {
                 "learner": cell.learner,
@@ -64,7 +66,7 @@ def build(cells: Iterable[Cell]) -> pd.DataFrame:
                 "changed": float(frame["changed"].mean()),
                 "first_loss": float(frame["first_loss"].mean()),
                 "last_loss": float(frame["last_loss"].mean()),
-                "dropped": len(cell.dropped),
+                "dropped": sum(reasons(cell).values()),
                 "fallbacks": "; ".join(fallbacks([cell])),
             }
         )
@@ -90,6 +92,13 @@ def by_arm(table: pd.DataFrame) -> Mapping[Arm, Mapping[str, Any]]:
     return found
 
 
+def reasons(cell: Cell) -> dict[str, int]:
+    """Return how many train items a cell dropped, by reason: in pairing, or by the trainer."""
+    counts = Counter(record.reason for record in cell.dropped)
+    counts["too_long"] += sum(model.too_long for model in cell.models)
+    return {reason: items for reason, items in sorted(counts.items()) if items}
+
+
 def dropped(cells: Iterable[Cell]) -> pd.DataFrame:
     """Return how many train items gave no example and why, a row a cell and reason.
 
@@ -97,8 +106,7 @@ def dropped(cells: Iterable[Cell]) -> pd.DataFrame:
     """
     rows = []
     for cell in cells:
-        reasons = Counter(record.reason for record in cell.dropped)
-        for reason, items in sorted(reasons.items()) or [("", 0)]:
+        for reason, items in reasons(cell).items() or [("", 0)]:
             rows.append(
                 {
                     "learner": cell.learner,
