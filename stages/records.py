@@ -215,8 +215,8 @@ class Fidelity(Record):
 
     `status` says whether the cleaned text is taken: `cleaned`; `same` where the teacher gave the
     text back as it was; `answer_changed` where the extracted answer differs, which is refused;
-    `nothing` where there was nothing to clean; else why the teacher's reply is none. `kinds` are the
-    artefacts found ("Here's an updated version", thanks for the feedback, ...), each kind once,
+    `nothing` where there was nothing to clean; else why the teacher's reply is none. `kinds` are
+    the artefacts found ("Here's an updated version", thanks for the feedback, ...), each once,
     `kinds_after` those in what is taken; `artefact` and `artefact_after` say whether there is any.
     """
 

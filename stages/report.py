@@ -159,7 +159,7 @@ class _Report:
         ]
         told = [
             load.Cell(student, seed, grid.base, method=method)
-            for (student, seed), method in product(runs, self._following)
+            for student, seed, method in product(grid.tuned, grid.seeds, self._following)
         ]
         return Results(
             items=items,
@@ -175,7 +175,7 @@ class _Report:
             trained=pd.concat(
                 [
                     load.read_scores(folder / "evaluate.jsonl", items, trained),
-                    load.read_scores(folder / "revise_following.jsonl", items, told),
+                    load.read_scores(folder / "revise_tuned.jsonl", items, told),
                 ],
                 ignore_index=True,
             ),
@@ -189,7 +189,7 @@ class _Report:
         """Return learner, method and seed of everything that is trained."""
         return [
             *product(self._learners, self._methods, self._grid.seeds),
-            *product(self._students, self._following, self._grid.seeds),
+            *product(self._grid.tuned, self._following, self._grid.seeds),
         ]
 
     def _trained(self) -> "list[training.Cell]":
@@ -320,7 +320,7 @@ class _Report:
                     own,
                     grid.base,
                     grid.verdict,
-                    {method: self._labels[method] for method in self._following},
+                    {m: self._labels[m] for m in self._following if slug in grid.tuned},
                 )
                 for slug, own in students.items()
             },
@@ -384,7 +384,7 @@ class _Report:
         from stages.reporting import table4, training
 
         lines = []
-        for method in self._following:
+        for method in self._following if student in self._grid.tuned else ():
             own = [c for c in trained if (c.learner, c.method) == (student, method)]
             first = own[0].models[0]
             name = table4.FINETUNED.get(method, self._labels[method])
@@ -475,7 +475,7 @@ class _Report:
                     outcomes.of_scores(read_jsonl(folder / f"{step}.jsonl", Score))
                     for step in (
                         *("respond", "answer", "revise", "sample"),
-                        *("evaluate", "revise_following"),
+                        *("evaluate", "revise_tuned"),
                     )
                 ),
                 outcomes.of_exchanges(

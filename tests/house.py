@@ -293,7 +293,7 @@ class House:
                 self.relearned(student, seed, method, of),
                 student=student,
                 seed=seed,
-                step="revise_following",
+                step="revise_tuned",
                 method=method,
             )
             for (student, seed), method in product(self.runs, self.params["following"])
@@ -507,7 +507,7 @@ class House:
             "score/bbh/select": self.selected(),
             "score/bbh/feedback": self.leaks(),
             "score/bbh/evaluate": self.evaluated(),
-            "score/bbh/revise_following": self.refollowed(),
+            "score/bbh/revise_tuned": self.refollowed(),
             "score/bbh/clean": self.cleaned(),
         }
         for learner, method, seed in self.arms:

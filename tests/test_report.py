@@ -205,7 +205,7 @@ def test_outcomes_count_what_is_no_answer(house: House) -> None:
         ("select", "student_choice"),
         ("select", "teacher_choice"),
         *(("evaluate", name) for name in sorted([*METHODS, "following_sft"])),
-        ("revise_following", "following_sft"),
+        ("revise_tuned", "following_sft"),
     ]
     said = rows["feedback", "unconstrained"]
     reasons = ("n", "stop", "length", "content_filter", "refusal", "bad_request", "error")

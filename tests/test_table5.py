@@ -474,7 +474,7 @@ def test_each_input_is_missed_by_name(house: House) -> None:
     house.write()
     for name in (
         "score/bbh/evaluate.jsonl",
-        "score/bbh/revise_following.jsonl",
+        "score/bbh/revise_tuned.jsonl",
         "score/bbh/clean.jsonl",
         "train/small-feedback_sft-0.jsonl",
         "train/small-following_sft-0.csv",

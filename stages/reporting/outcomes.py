@@ -16,7 +16,7 @@ from stages.reporting.latex import render
 REASONS: tuple[str, ...] = get_args(FinishReason)
 _STEPS = [
     *("respond", "answer", "judge", "feedback", "revise", "sample", "select"),
-    *("evaluate", "revise_following"),
+    *("evaluate", "revise_tuned"),
 ]
 _KEYS = ["step", "model", "condition"]
 

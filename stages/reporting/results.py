@@ -20,7 +20,7 @@ class Results:
         scores: of `respond` and `revise`.
         samples: of the candidates of best-of-k.
         selected: of the candidates that a selector chose.
-        trained: of `evaluate` and `revise_following`, what trained models did; for a model of
+        trained: of `evaluate` and `revise_tuned`, what trained models did; for a model of
             `following`, the condition is that of the new feedback on its own answer.
         logits: what the student's logits give each candidate.
         judgements: what the teacher judged of the answers of `respond`.
