@@ -7,7 +7,7 @@ r"""Compare two cells, paired: which items flipped, both ways, and whether that 
 
 A cell is its step and axes: respond/STUDENT, answer/TEACHER, revise/CONDITION/STUDENT,
 sample/POOL/STUDENT/DRAW, select/POOL/SELECTOR/STUDENT (pools: alone, conditioned), and after
-training evaluate/METHOD/STUDENT, revise_following/METHOD/STUDENT. A seed may follow; without one
+training evaluate/METHOD/STUDENT, revise_tuned/METHOD/STUDENT. A seed may follow; without one
 all seeds are taken, and scores are averaged within an item. In front may stand, with a colon, the
 name of a DVC experiment or any git revision. The difference is that of the second cell from the
 first; items flip where their score changes.
@@ -33,7 +33,7 @@ AXES = {
     "sample": ("pool", "student", "draw"),
     "select": ("pool", "selector", "student"),
     "evaluate": ("method", "student"),
-    "revise_following": ("method", "student"),
+    "revise_tuned": ("method", "student"),
 }
 
 

@@ -103,8 +103,8 @@ def test_after_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     text = compared(folder, "respond/small", "evaluate/imitative_sft/small/0", capsys)
     assert "B - A  -0.250" in text
     retries = [score(i, True, condition="lazy", method="following_sft") for i in ITEMS]
-    write_jsonl(folder / "revise_following.jsonl", retries)
-    name = "revise_following/following_sft/small"
+    write_jsonl(folder / "revise_tuned.jsonl", retries)
+    name = "revise_tuned/following_sft/small"
     assert "B  1.000" in compared(folder, "respond/small", name, capsys)
 
 

@@ -25,9 +25,27 @@ from scripted_teacher import ScriptedTeacher
 
 pytestmark = pytest.mark.slow
 
-ITEMS = 6  # 2 of each of 3 subtasks
+ITEMS, TRAIN = 6, 3  # 2 and 1 of each of 3 subtasks
 # What the teacher is asked: its own answers, two conditions, one verdict, two pools to choose from.
-CALLS = {"answer": ITEMS, "feedback": 2 * ITEMS, "judge": ITEMS, "select": 2 * ITEMS}
+# On the train items its answers, and for each of two iterations verdicts and cleaning; nobody is
+# asked for Lazy feedback. Feedback tuning: feedback, retries, feedback on what the tuned one says.
+CALLS = {
+    "answer": ITEMS,
+    "feedback": 2 * ITEMS,
+    "judge": ITEMS,
+    "select": 2 * ITEMS,
+    "answer_train": TRAIN,
+    "judge_train": 2 * TRAIN,
+    "clean": 2 * TRAIN,
+    "feedback_following": TRAIN,
+    "revise_teacher": TRAIN,
+    "feedback_tuned": ITEMS,
+}
+# The student runs here; only the teacher is behind a server.
+FREE = (
+    *("respond", "revise", "sample", "respond_train", "feedback_train", "revise_train"),
+    *("revise_following", "evaluate", "revise_tuned"),
+)
 # What hangs on the condition Teacher Answer. DVC stops where a cell gives the same bytes as before,
 # and noise is often scored alike: the first two always run, the others if there is something new.
 FEEDBACK = "feedback_compared@bbh-teacher_answer-tiny-0"
@@ -37,7 +55,11 @@ DOWNSTREAM = {"leak@bbh", "score_revise@bbh", "report"}
 
 def digests(root: Path) -> dict[str, str]:
     """Return what every output is, but for the run facts, whose times vary."""
-    paths = [*(root / "data").rglob("*.jsonl"), *(root / "reports").rglob("*.*")]
+    paths = [
+        *(root / "data").rglob("*.jsonl"),
+        *(root / "models").rglob("*.safetensors"),
+        *(root / "reports").rglob("*.*"),
+    ]
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(paths)
@@ -90,6 +112,12 @@ def undeclared(root: Path, log: Path) -> tuple[set[str], set[str]]:
     return extra, unread
 
 
+def asked(clone: Clone) -> set[str]:
+    """Return the keys of all requests whose answers are tracked."""
+    paths = (clone.root / "data" / "calls").rglob("*.jsonl")
+    return {json.loads(line)["key"] for path in paths for line in path.read_text().splitlines()}
+
+
 def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: Path) -> None:
     audit = {
         "PYTHONPATH": str(Path(__file__).with_name("audit")),
@@ -98,18 +126,34 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     cells = clone.repro(**audit)
     extra, unread = undeclared(clone.root, tmp_path / "log")
     assert extra == set()
-    # The generated families need no raw files; those of the other sources do.
-    assert unread == {"prepare@bbh: data/raw/bbh"}
+    # The generated families need no raw files, those of the other sources do; whole weights need no
+    # base, an adapter does; Lazy feedback asks nobody, another condition would.
+    assert {line.split("@")[0] + ":" + line.split(":")[1] for line in unread} == {
+        "prepare: data/raw/bbh",
+        *(
+            f"{stage}: models/{model}"
+            for stage, model in (
+                ("evaluate", "tiny"),
+                ("evaluate", "tiny-bbh-feedback_sft_cleaned-0"),
+                ("evaluate_following", "tiny"),
+                ("revise_tuned", "tiny"),
+                ("feedback_train", "scripted"),
+            )
+        ),
+    }
     listed = set(clone.run("dvc", "stage", "list", "--name-only").split())
     assert cells == listed
-    assert len(cells) <= 40
-    assert len(teacher.requests) == sum(CALLS.values())
+    assert len(cells) <= 75
+    # Nothing is asked twice: what one stage asks as another did comes out of the call log.
+    assert len(teacher.requests) == len(asked(clone)) <= sum(CALLS.values())
     for name, labels in (
         ("table2", ("Explicit",)),
         ("table3", ("Baseline", "Unconstrained", "Teacher Answer", "Lazy")),
         ("table4", ("Error Identification", "Student Logits", "Teacher Choice", "DPO + Feedback")),
         ("controls", ("Another Item", "Praise", "Self Feedback", "Majority vote")),
         ("transitions", ("Another Item", "paper, 7B")),
+        ("table5", ("Baseline", "Feedback DPO", "Feedback SFT*")),
+        ("figure3", ("learning", "warmup")),
     ):
         table = (clone.root / "reports" / "tables" / f"{name}.tex").read_text()
         assert [label for label in labels if label not in table] == []
@@ -117,7 +161,7 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     assert "Praise" not in third  # a control is not in the paper's own table
     assert (clone.root / "reports" / "figures" / "best_of_k.pdf").is_file()
     headline = json.loads((clone.root / "reports" / "metrics.json").read_text())
-    assert all("tiny" in headline[table] for table in ("table2", "table3", "table4"))
+    assert all("tiny" in headline[table] for table in ("table2", "table3", "table4", "table5"))
     clone.commit("Results")
 
 
@@ -139,7 +183,7 @@ def test_same_bytes_whatever_the_order(clone: Clone, teacher: ScriptedTeacher) -
     log = clone.root / ".git" / "second.jsonl"
     cells = clone.repro("--force", "--no-run-cache", CALL_LOG=str(log), SCRIPTED_CONCURRENCY="1")
     assert cells
-    assert len(teacher.requests) == requests + sum(CALLS.values())
+    assert len(teacher.requests) == requests + len(asked(clone))
     assert digests(clone.root) == before
 
 
@@ -161,8 +205,7 @@ def test_the_tracked_answers_replay_without_the_server(
     lines: Counter[str] = Counter()
     for path in calls.rglob("*.jsonl"):
         lines[path.relative_to(calls).parts[0]] += len(path.read_text().splitlines())
-    # The student runs here; only the teacher is behind a server.
-    assert lines == {"respond": 0, "revise": 0, "sample": 0} | CALLS
+    assert lines == dict.fromkeys(FREE, 0) | CALLS
     log = str(clone.root / ".git" / "third.jsonl")
     clone.run("python", "-m", "stages.calls", "import", "data/calls", "--log", log)
     again = clone.repro("--force", "--no-run-cache", "answer", "judge", FEEDBACK, CALL_LOG=log)
@@ -188,8 +231,14 @@ def test_a_changed_regex_generates_nothing(clone: Clone, teacher: ScriptedTeache
     (clone.root / "stages" / "tasks" / "extraction.yaml").write_text(text + "\n# touched\n")
     cells = clone.repro()
     # Which answers are right decides whose feedback is borrowed, so that is paired anew.
-    scores = {f"score_{step}@bbh" for step in ("respond", "answer", "revise", "sample", "select")}
-    assert cells == scores | {"leak@bbh", "borrow@bbh-another_item-tiny-0"}
+    steps = ("respond", "answer", "revise", "sample", "select", "evaluate", "revise_tuned")
+    scores = {f"score_{step}@bbh" for step in steps}
+    # Negative sampling goes by what is right, so pairs are made anew; they are the same.
+    pairs = {cell for cell in cells if cell.startswith("pairs@")}
+    assert len(pairs) == 4
+    assert cells == scores | pairs | {
+        *("leak@bbh", "fidelity@bbh", "borrow@bbh-another_item-tiny-0"),
+    }
     assert len(teacher.requests) == requests
     (clone.root / "stages" / "tasks" / "extraction.yaml").write_text(text)
     clone.repro()
@@ -220,6 +269,7 @@ def test_an_added_student_runs_its_own_cells(clone: Clone, teacher: ScriptedTeac
     clone.edit("params.yaml", "students:\n", "students:\n  other:\n    system: null\n    sampling: "
                "{temperature: 0.7, top_p: 0.8, top_k: 20, repetition_penalty: 1.05, "
                "max_new_tokens: 8}\n")  # fmt: skip
+    clone.edit("params.yaml", "  students: [tiny]", "  students: [tiny, other]")
     cells = clone.repro()
     assert {cell for cell in cells if "other" not in cell} == {
         *(f"score_{step}@bbh" for step in ("respond", "revise", "sample", "select")),
