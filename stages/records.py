@@ -274,7 +274,7 @@ class Dropped(Record):
 class Training(Record):
     """One training run, as it really went: a model of one cell, of the suite or one environment.
 
-    `examples` are those trained on: `too_long` more were dropped for their length, `cut` of them
+    `examples` are those trained on, at least once; `too_long` were dropped for their length, `cut`
     lost tokens. `tokens` are those of all examples over all steps, `target_tokens` the ones in the
     loss.
     `changed` is the share of weights that differ from the base model's in the saved folder's

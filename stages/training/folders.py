@@ -4,13 +4,21 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import torch
 
 from stages.models.adapters import CONFIG
-from stages.models.card import LocalCard, write_card
-from stages.models.template import load_tokenizer
+
+_TOKENIZER = (
+    "tokenizer*",
+    "chat_template*",
+    "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 def share_changed(before: Any, after: Mapping[str, torch.Tensor]) -> float:
@@ -80,7 +88,8 @@ def write_merged(folder: Path, start: Path, adapter: Path, save: bool) -> float:
     return changed
 
 
-def finish(folder: Path, start: Path, card: LocalCard) -> None:
-    """Add tokenizer and card to a folder with weights."""
-    load_tokenizer(start).save_pretrained(folder)
-    write_card(folder, card)
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the tokenizer's files as they are: written anew, they differ by library and setting."""
+    for pattern in _TOKENIZER:
+        for path in source.glob(pattern):
+            copyfile(path, folder / path.name)

@@ -176,7 +176,7 @@ class Run:
         if self._state.is_main_process and not merged.is_dir():
             with whole_folder(merged) as scratch:
                 load_weights(source, dtype="auto").save_pretrained(scratch)
-                load_tokenizer(source).save_pretrained(scratch)
+                folders.copy_tokenizer(source, scratch)
         self._state.wait_for_everyone()
         return merged
 
@@ -192,9 +192,11 @@ class Run:
             start = self._start(environment, folder)
             tokenizer = load_tokenizer(start)
             prepared = prepare(records, tokenizer, settings)
-            examples = prepared.examples
-            steps = settings.steps(len(examples))
-            order = shuffled(len(examples), steps * settings.batch, cell.seed, environment)
+            steps = settings.steps(len(prepared.examples))
+            examples, order = _used(
+                prepared.examples,
+                shuffled(len(prepared.examples), steps * settings.batch, cell.seed, environment),
+            )
             config = make_config(
                 cell.section, cell.objective, settings, self._machine, steps, cell.seed,
                 folder, self._state.num_processes,
@@ -223,7 +225,8 @@ class Run:
                 log = [entry for entry in trainer.state.log_history if "loss" in entry]
                 with whole_folder(folder / "finished") as finished:
                     changed = self._save(trainer, weights, start, environment, finished / "model")
-                    folders.finish(finished / "model", start, self._card(environment, records))
+                    folders.copy_tokenizer(start, finished / "model")
+                    write_card(finished / "model", self._card(environment, records))
                     training = Training(
                         suite=cell.suite,
                         learner=cell.learner,
@@ -261,7 +264,7 @@ class Run:
     def _bars(self, what: str, steps: int) -> list[TrainerCallback]:
         return [_Bar(what, steps)] if self._state.is_main_process else []
 
-    def _data(self, examples: list[Example] | list[Pair], folder: Path) -> Dataset:
+    def _data(self, examples: Sequence[Example | Pair], folder: Path) -> Dataset:
         """Return the examples as a dataset on the disk, where all processes find what one adds."""
         data = folder / "data"
         if self._state.is_main_process and not data.is_dir():
@@ -339,6 +342,18 @@ def shuffled(examples: int, rows: int, seed: int, environment: str | None) -> li
     return order[:rows]
 
 
+def _used(
+    examples: Sequence[Example] | Sequence[Pair], order: Sequence[int]
+) -> tuple[list[Example | Pair], list[int]]:
+    """Return the examples that are in the order, and the order of their new places.
+
+    DPO computes the reference's part for every example that it is given.
+    """
+    used = sorted(set(order))
+    places = {old: new for new, old in enumerate(used)}
+    return [examples[place] for place in used], [places[place] for place in order]
+
+
 def as_run(settings: Settings, machine: Hardware, steps: int) -> dict[str, Any]:
     """Return the fields of TRL's config as they ran, with those of the data step."""
     return {
@@ -381,5 +396,5 @@ def train_cell(
         UserError: see `Run`; also no example that fits, or no place for checkpoints.
     """
     # TRL itself reads the field of this name, and knows no other.
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing. is deprecated", FutureWarning)
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing.* is deprecated", FutureWarning)
     Run(cell)(groups, outputs, seconds_to_import)
