@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from stages.cli import make_parser, run
+from stages.training.launching import arguments, launch, launcher
 
 PARAMS = ("trainers.{objective}",)
 
@@ -47,7 +48,6 @@ def main(args: argparse.Namespace) -> None:
     from stages.params import Params
     from stages.training.cell import Cell, Outputs, read_pairs
     from stages.training.config import Trainer
-    from stages.training.launching import launch, launcher
 
     params = Params(args.params, PARAMS, objective=args.objective)
     cell = Cell(
@@ -76,4 +76,5 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
+    sys.argv[1:] = arguments(os.environ, sys.argv[1:])
     run(main, parser())

@@ -34,6 +34,7 @@ from stages.models.chat import Conversation, Sampling
 from stages.models.open import open_model
 from stages.records import Message, Training, read_jsonl, write_jsonl
 from stages.training import running
+from stages.training.checkpoints import held
 
 GREEDY = Sampling(temperature=0, top_p=1, top_k=0, repetition_penalty=1, max_new_tokens=8)
 IDS = torch.tensor([[5, 9, 60, 33, 7, 120]])
@@ -335,12 +336,26 @@ def test_finished_environments_are_not_trained_again(
     monkeypatch.setattr(running.Run, "_train", watched)
     with pytest.raises(KeyboardInterrupt):
         house.run("sft", records)
-    assert len(left_behind(house)) == 2
+    assert len(list((house.root / "checkpoints").glob("*/finished"))) == 2
     assert house.run("sft", records) == expected
     assert trained == ["one", "two", "three", "three"]
     models = house.root / "models"
     assert bytes_of(models / "trained") == bytes_of(models / "expected")
     assert left_behind(house) == []
+
+
+def test_two_runs_of_a_cell_do_not_meet(house: TrainHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_one = running.Run._train
+
+    def meets(self: running.Run, environment: Any, records: Any, folder: Path) -> None:
+        with pytest.raises(UserError, match="another process is training this"), held(folder):
+            pass
+        train_one(self, environment, records, folder)
+        monkeypatch.setattr(running.Run, "_train", train_one)
+
+    monkeypatch.setattr(running.Run, "_train", meets)
+    first = house.run("sft", demonstrations())
+    assert house.run("sft", demonstrations(), "again") == first
 
 
 def test_another_cell_takes_nothing_from_the_checkpoint(

@@ -5,11 +5,14 @@ all that its weights follow from, holds the last whole checkpoint, or the finish
 others of the cell are still to come. Several machines need a folder that all of them see.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -53,6 +56,27 @@ def digest(value: Any) -> str:
     """Return the SHA-256 of a value as JSON, keys sorted."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make the folder and keep others out of it.
+
+    The processes of a run whose launcher was killed may live on for a while.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is training this; await its end") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def last_whole(folder: Path) -> Path | None:

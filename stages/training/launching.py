@@ -2,10 +2,11 @@
 
 How many there are changes neither params nor what is written: a step has the same examples, so that
 this belongs to the environment. `TRAIN_PROCESSES=2` runs the stage under torch's own launcher;
-`TRAIN_LAUNCH="accelerate launch --config_file accelerate/fsdp.yaml"` under that one, and
+`TRAIN_LAUNCH="accelerate launch --config_file launch/fsdp.yaml"` under that one, and
 `TRAIN_PROCESSES` then says how many it must come to.
 """
 
+import json
 import os
 import re
 import shlex
@@ -45,11 +46,20 @@ def launcher(env: Mapping[str, str]) -> list[str] | None:
     return [*torchrun, "--nproc_per_node", str(count)]
 
 
+def arguments(env: Mapping[str, str], given: Sequence[str]) -> list[str]:
+    """Return the stage's arguments: those given, or what the process that launched this one got."""
+    return [str(word) for word in json.loads(env[LAUNCHED])] if env.get(LAUNCHED) else list(given)
+
+
 def launch(command: Sequence[str], arguments: Sequence[str]) -> None:
-    """Run the stage under `command`. Raises UserError where it fails; the processes say why."""
-    whole = [*command, "-m", "stages.train", *arguments]
+    """Run the stage under `command`. Raises UserError where it fails; the processes say why.
+
+    The arguments go through the environment: torchrun takes `--log` for an option of its own.
+    """
+    env = {**os.environ, LAUNCHED: json.dumps(list(arguments))}
     try:
-        code = subprocess.run(whole, env={**os.environ, LAUNCHED: "1"}, check=False).returncode
+        whole = [*command, "-m", "stages.train"]
+        code = subprocess.run(whole, env=env, check=False).returncode
     except FileNotFoundError:
         raise UserError(f"{LAUNCH}: {command[0]}: no such command") from None
     if code != 0:

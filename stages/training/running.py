@@ -14,7 +14,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from shutil import copytree, rmtree
 from tempfile import TemporaryDirectory
@@ -108,20 +108,23 @@ class Run:
         """Train a model for each group and write all outputs."""
         for fallback in self._settings.fallbacks:
             self._say(fallback)
-        kept = []
-        for environment, records in groups.items():
-            folder = self._root / self._key(environment, records)
-            if not (folder / "finished").is_dir():
-                self._train(environment, records, folder)
+        with ExitStack() as stack:
+            kept = []
+            for environment, records in groups.items():
+                folder = self._root / self._key(environment, records)
+                if self._state.is_main_process:
+                    stack.enter_context(checkpoints.held(folder))
+                if not (folder / "finished").is_dir():
+                    self._train(environment, records, folder)
+                self._state.wait_for_everyone()
+                kept.append(folder)
+            if self._state.is_main_process:
+                with self._clock("write"):
+                    self._write(list(groups), kept, outputs)
+                self._write_facts(outputs.facts, seconds_to_import)
+                for folder in kept:
+                    rmtree(folder)
             self._state.wait_for_everyone()
-            kept.append(folder)
-        if self._state.is_main_process:
-            with self._clock("write"):
-                self._write(list(groups), kept, outputs)
-            self._write_facts(outputs.facts, seconds_to_import)
-            for folder in kept:
-                rmtree(folder)
-        self._state.wait_for_everyone()
 
     def _say(self, line: str) -> None:
         if self._state.is_main_process:
