@@ -1,10 +1,11 @@
 """scales/paper.yaml, really run to its last table, on stand-ins for what needs a GPU or a key.
 
 Overridden: the students' weights (a local tiny Qwen2 each), the teacher's address (the scripted
-server), the item limit (2 a subtask) and the length of the students' replies. Everything else is
-the paper's: the release's bytes out of the mirror, three students, all conditions; of the three
-seeds one, and two candidates, since more are the same cells again. Not covered: real weights, long
-replies, the real API.
+server), the item limits (1 and 2 a subtask), the length of the students' replies, most of which
+have no end and are kept for training, and how long they are trained. Everything else is the
+paper's: the release's bytes out of the mirror, three students, all conditions and methods, adapters
+saved alone; of the three seeds one, and two candidates, since more are the same cells again, and
+one model a method for all subtasks. Not covered: real weights, long replies, the real API, 4 bit.
 """
 
 import csv
@@ -41,6 +42,10 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         )
         params.write_text(text)
         clone.edit("params.yaml", "test: null", "test: 2")
+        clone.edit("params.yaml", "train: null", "train: 1")
+        clone.edit("params.yaml", "models: per_environment", "models: joint")
+        clone.edit("params.yaml", "keep_truncated: false", "keep_truncated: true")
+        clone.edit("params.yaml", "num_train_epochs: 3", "max_steps: 2, warmup_steps: 0")
         # One seed of the three: the others are the same cells again.
         clone.edit("params.yaml", "seeds: [0, 1, 2]", "seeds: [0]")
         clone.edit("params.yaml", "draws: [0, 1, 2, 3]", "draws: [0, 1]")
@@ -52,6 +57,9 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         # The teacher answers each item once; for each student it gives feedback under four
         # conditions, two verdicts, and chooses among the candidates of two pools.
         asked = 27 * 2 * (1 + (4 + 2 + 2) * 3)
+        # On the train items it answers once; for each student verdict, feedback, cleaning, feedback
+        # to follow and its own retry. Then feedback on what two tuned models of each say.
+        asked += 27 * (1 + 5 * 3) + 27 * 2 * 2 * 3
         assert len(teacher.requests) <= asked
         assert {request.body["model"] for request in teacher.requests} == {"gpt-4o-mini-2024-07-18"}
         assert all("top_k" not in request.body for request in teacher.requests)
@@ -60,6 +68,9 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
     holders = [path for path in clone.root.rglob("*") if path.is_file() and not path.is_symlink()]
     assert len(holders) > 500
     assert not [path for path in holders if KEY.encode() in path.read_bytes()]
+    with (clone.root / "reports" / "tables" / "table5.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 3 * 6
     with (clone.root / "reports" / "tables" / "table3.csv").open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["items"] == "all"]
     assert len(rows) == 3 * 6

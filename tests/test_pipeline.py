@@ -92,7 +92,9 @@ def wrong_files(stage: PipelineStage) -> set[str]:
         if flag.startswith("--") and "/" in value:
             # A pattern over cells stands for the folder that they are all in.
             path = value if "{" not in value else str(Path(value.split("{")[0] + "x").parent)
-            (named_out if flag in OUTPUT_FLAGS else named_in).add(path)
+            # What training writes, the report reads.
+            writes = flag in OUTPUT_FLAGS and not (group(stage) == "report" and "{" in value)
+            (named_out if writes else named_in).add(path)
     declared = {path for path in files_of(stage.deps) if not path.startswith("stages/")}
     named_in = {path for path in named_in if not path.startswith("stages/")}
     if group(stage) == "report":
