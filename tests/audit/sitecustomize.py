@@ -13,8 +13,8 @@ if _log and _stage:
     def _hook(event: str, args: tuple[object, ...]) -> None:
         if event == "open" and isinstance(args[0], str | os.PathLike):
             path = os.path.abspath(os.fspath(args[0]))  # noqa: PTH100 - pathlib would be slow here
-            if isinstance(args[2], int) and args[2] & os.O_DIRECTORY:
-                return  # a folder that is being removed, named within the one that holds it
+            if args[1] is None and os.sep not in os.fspath(args[0]):
+                return  # `os.open` within an open folder, as when one is removed with all in it
             writes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
             os.write(_file, f"{_stage}\t{'w' if writes else 'r'}\t{path}\n".encode())
 
