@@ -173,8 +173,9 @@ class Forecast:
         for learner, seed in product(grid.learners, grid.seeds):
             axes = {"suite": suite, "learner": learner, "seed": seed}
             yield self._cell("respond_train", learner, **axes)
-            for stage in ("judge_train", "feedback_train"):
-                yield self._cell(stage, teacher, **axes)
+            yield self._cell("judge_train", teacher, **axes)
+            if self._lessons[suite].condition not in grid.told:
+                yield self._cell("feedback_train", teacher, **axes)
             yield self._cell("revise_train", learner, **axes)
             yield self._cell("clean", teacher, **axes)
             for method in self._methods:

@@ -197,9 +197,12 @@ class House:
                 "teacher": "tutor",
                 "students": ["small"],
                 "learners": ["small"],
+                "tuned": ["small"],
                 "seeds": [0],
                 "sft": [],
                 "dpo": [],
+                "following_sft": [],
+                "following_dpo": [],
                 "asked": ["ground_truth", "unconstrained", "regex_focused"],
                 "compared": ["teacher_answer"],
                 "told": ["lazy", "try_again"],
@@ -233,7 +236,7 @@ class House:
         seeds = self.grid["seeds"]
         return [
             *product(self.grid["learners"], self.params["methods"], seeds),
-            *product(self.grid["students"], self.params["following"], seeds),
+            *product(self.grid["tuned"], self.params["following"], seeds),
         ]
 
     # What is in one cell, for a subclass to make up otherwise.
@@ -296,7 +299,9 @@ class House:
                 step="revise_tuned",
                 method=method,
             )
-            for (student, seed), method in product(self.runs, self.params["following"])
+            for student, seed, method in product(
+                self.grid["tuned"], self.grid["seeds"], self.params["following"]
+            )
             for of in self.items
         ]
 
@@ -662,7 +667,7 @@ def large(root: Path, students: int, seeds: int, draws: int = 2) -> House:
     ]
     slugs = [f"student_{number}" for number in range(students)]
     house.params["students"] = {slug: {} for slug in slugs}
-    house.grid["students"] = house.grid["learners"] = slugs
+    house.grid["students"] = house.grid["learners"] = house.grid["tuned"] = slugs
     house.params["following"] = FOLLOWING
     house.grid["seeds"] = list(range(seeds))
     house.grid["draws"] = list(range(draws))

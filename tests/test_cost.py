@@ -24,7 +24,7 @@ from stages.models.prices import Price
 from stages.params import read_yaml
 from stages.pipeline import cell_arguments
 
-ITEMS = 6  # of the tiny scale
+ITEMS, TRAIN = 6, 3  # of the tiny scale
 
 
 @pytest.fixture
@@ -70,6 +70,20 @@ def test_requests_follow_the_grid(house: Path) -> None:
         ("select_logits", "tiny"): 0,
         ("select_student", "tiny"): 2 * ITEMS,
         ("select_teacher", "scripted"): 2 * ITEMS,
+        # Of two learners, one an iteration of the other; nobody is asked for Lazy feedback.
+        ("answer_train", "scripted"): TRAIN,
+        ("respond_train", "tiny"): 2 * TRAIN,
+        ("judge_train", "scripted"): 2 * TRAIN,
+        ("revise_train", "tiny"): 2 * TRAIN,
+        ("clean", "scripted"): 2 * TRAIN,
+        ("evaluate", "tiny"): 2 * 2 * ITEMS,
+        # Feedback tuning, by one method.
+        ("feedback_following", "scripted"): TRAIN,
+        ("revise_following", "tiny"): TRAIN,
+        ("revise_teacher", "scripted"): TRAIN,
+        ("evaluate_following", "tiny"): ITEMS,
+        ("feedback_tuned", "scripted"): ITEMS,
+        ("revise_tuned", "tiny"): ITEMS,
     }
 
 
@@ -143,7 +157,7 @@ def change(key: str, value: object) -> None:
 
 def row(text: str, start: str) -> list[str]:
     """Return the last three cells of a row: dollars, dollars by batch, hours."""
-    (line,) = (line for line in text.splitlines() if line.startswith(start))
+    (line,) = (line for line in text.splitlines() if line.startswith(f"{start} "))
     return re.split(r"  +", line)[-3:]
 
 

@@ -65,7 +65,7 @@ class Folder:
     ) -> None:
         self.root = root
         params = yaml.safe_load((ROOT / "scales" / "tiny.yaml").read_text())
-        params["lessons"]["bbh"] |= lessons
+        params["lessons"]["bbh"] |= {"keep_truncated": False} | lessons
         params["following"] = METHODS | {
             "own": {"objective": "sft", "target": "retry"},
             "filtered": {"objective": "sft", "target": "teacher", "only_solved_targets": True},

@@ -42,6 +42,7 @@ def feedback_prompt(scale: Path, condition: str, inputs: dict[str, Path]) -> str
         student="student",
         seed=0,
         template=PROMPTS / "feedback" / f"{condition}.jinja",
+        per_task=None,
         answers=inputs["trajectories"],
         **inputs,
     )
@@ -93,6 +94,7 @@ def test_a_template_cannot_take_what_its_condition_does_not_see(
         student="student",
         seed=0,
         template=leak,
+        per_task=None,
         answers=None,
         **inputs,
     )
@@ -128,6 +130,7 @@ def test_retry_prompt_sees_no_items(item: Item, tau: Trajectory, tmp_path: Path)
         seed=0,
         trajectories=inputs["trajectories"],
         feedback=tmp_path / "feedback.jsonl",
+        per_task=None,
         template=PROMPTS / "revise" / "retry.jinja",
     )
     [shown] = revise.conversations(args)

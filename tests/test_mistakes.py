@@ -20,6 +20,7 @@ from threading import Thread
 import pytest
 import yaml
 from conftest import ROOT
+from house import small
 
 from stages.models.card import ServedCard, write_card
 from stages.params import read_yaml
@@ -28,7 +29,6 @@ from stages.records import (
     Exchange,
     Feedback,
     Item,
-    Judgement,
     Selection,
     Trajectory,
     read_jsonl,
@@ -277,7 +277,7 @@ def test_the_commands_are_right(house: Path) -> None:
         (DOWNLOAD, "kind: written", "kind: heard", "suites.bbh.source: Input tag 'heard'"),
         (PREPARE, "train: 1", "train: null", "suites.bbh.train: a number is needed"),
         (PREPARE, "test: 2", "test: 10000", "suites.bbh: boolean_expressions has "),
-        (RESPOND, "  tiny:\n    system", "  small:\n    system", "students.tiny: not there"),
+        (RESPOND, "  tiny: &tiny", "  small: &tiny", "students.tiny: not there"),
         (RESPOND, "max_new_tokens: 8", "max_new_tokens: 0", "sampling.max_new_tokens: Input"),
         (ANSWER, "teachers:\n  scripted", "teachers:\n  other", "teachers.scripted: not there"),
         (TOLD, "  lazy: {", "  idle: {", "conditions.lazy: not there"),
@@ -688,16 +688,6 @@ def test_what_needs_no_model_is_light(house: Path) -> None:
         for selector in params["selectors"]:
             chosen = [by_logits(one, selector=selector) for one in told]
             write_jsonl(house / f"{pool}-{selector}.jsonl", chosen)
-    write_jsonl(
-        house / "judgements.jsonl",
-        [
-            Judgement(
-                item=one.item, suite=one.suite, task=one.task, split=one.split, verdict="explicit",
-                student="tiny", teacher="scripted", seed=0, exchange=one.exchanges[0],
-            )
-            for one in taus
-        ],
-    )  # fmt: skip
     for step, pattern in (
         ("respond", "none-{student}-{seed}"),
         ("answer", "none-tiny-0"),
@@ -714,12 +704,10 @@ def test_what_needs_no_model_is_light(house: Path) -> None:
     given = "feedback-{condition}-{student}-{seed}.jsonl"
     command = LEAK.replace("items.jsonl", "tasks/bbh/test.jsonl").replace("feedback.jsonl", given)
     assert imports(house, command.replace("--out out", "--out scores/bbh/feedback.jsonl")) == "0 []"
-    ended = imports(
-        house,
-        f"report --params params.yaml --scores scores --tasks tasks --paper {ROOT}/data/paper "
-        f"--feedback {given} --judgements judgements.jsonl --selections {{pool}}-{{selector}}.jsonl"
-        " --tables tables --figures figures --metrics metrics.json",
-    )
+    (house / "whole").mkdir()
+    whole = small(house / "whole")
+    whole.write()
+    ended = imports(whole.root, " ".join(["report", *whole.flags("out")]))
     assert ended.startswith("0 ")
     assert "torch" not in ended
     assert "transformers" not in ended

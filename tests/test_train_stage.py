@@ -31,6 +31,7 @@ from stages.models import transformers_engine, vllm_engine
 from stages.models.adapters import base_of, load_weights
 from stages.models.card import EnvironmentsCard, LocalCard, read_card, write_card
 from stages.models.chat import Conversation, Sampling
+from stages.models.environments import EnvironmentsModel
 from stages.models.open import open_model
 from stages.records import Message, Training, read_jsonl, write_jsonl
 from stages.training import running
@@ -144,8 +145,7 @@ def test_a_model_for_each_environment(house: TrainHouse) -> None:
     assert cards[0] != cards[1]
     weights = [(out / name / "model.safetensors").read_bytes() for name in names]
     assert weights[0] != weights[1]
-    with pytest.raises(UserError, match="a folder of models, one for each environment"):
-        open_model(out)
+    assert isinstance(open_model(out), EnvironmentsModel)
     with (house.root / "trained.csv").open(newline="") as stream:
         rows = [(row["environment"], row["step"]) for row in csv.DictReader(stream)]
     assert rows == [(name, str(step)) for name in names for step in range(1, 5)]

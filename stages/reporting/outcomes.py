@@ -76,10 +76,15 @@ def build(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return table[columns].astype(int).reset_index()
 
 
+# Rows that a page of a plain article holds.
+_PAGE = 55
+
+
 def to_tex(table: pd.DataFrame, labels: dict[str, str], scale: str) -> str:
-    """Return the table as LaTeX; `labels` are the printed names of models and conditions."""
+    """Return the table as LaTeX, floats of a page each; `labels` are the printed names."""
     rows = table.to_dict(orient="records")
     for row in rows:
         row["model"], row["condition"] = (labels.get(str(row[k]), "") for k in _KEYS[1:])
     template = Path(__file__).with_name("outcomes.tex.jinja")
-    return render(template, rows=rows, scale=scale)
+    pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)]
+    return render(template, pages=pages, scale=scale)
