@@ -162,6 +162,10 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     assert (clone.root / "reports" / "figures" / "best_of_k.pdf").is_file()
     headline = json.loads((clone.root / "reports" / "metrics.json").read_text())
     assert all("tiny" in headline[table] for table in ("table2", "table3", "table4", "table5"))
+    clone.run("dvc", "plots", "show", "-o", str(tmp_path / "plots"))
+    plots = (tmp_path / "plots" / "index.html").read_text()
+    assert "feedback_dpo" in plots
+    assert "rewards/margins" in plots
     clone.commit("Results")
 
 
