@@ -1,7 +1,7 @@
 r"""The positive control: learning from feedback that tells the answer must show on the test items.
 
-    python benchmarks/positive_control.py --folder FOLDER [--seeds 0 1 2] [--train 4] [--test 4] \
-        [--steps 24]
+    python benchmarks/positive_control.py --folder FOLDER [--seeds 0 1 2] [--train 8] [--test 8] \
+        [--steps 80] [--rate 1e-4]
 
 Feedback SFT (paper, section 5.3) on trajectories whose feedback is `lazy`, "directly being told the
 correct answer": if the pipeline learns at all, match rate or score must rise over the baseline.
@@ -48,9 +48,10 @@ def main() -> None:
     )
     parser.add_argument("--folder", type=Path, required=True, help="where to work; kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--train", type=int, default=4, help="train items of each subtask")
-    parser.add_argument("--test", type=int, default=4, help="test items of each subtask")
-    parser.add_argument("--steps", type=int, default=24, help="training steps")
+    parser.add_argument("--train", type=int, default=8, help="train items of each subtask")
+    parser.add_argument("--test", type=int, default=8, help="test items of each subtask")
+    parser.add_argument("--steps", type=int, default=80, help="training steps")
+    parser.add_argument("--rate", type=float, default=1e-4, help="learning rate")
     args = parser.parse_args()
     folder = args.folder.resolve()
     if not folder.exists():
@@ -64,6 +65,7 @@ def main() -> None:
         "suites.bbh.test": args.test,
         "lessons.bbh.condition": "lazy",
         "trainers.sft.args.max_steps": args.steps,
+        "trainers.sft.args.learning_rate": args.rate,
     }
     # As `dvc exp run -S` does it, without an experiment's commit.
     sets = [f"-S{key}={value}" for key, value in changed.items()]
