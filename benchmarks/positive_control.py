@@ -65,7 +65,7 @@ def main() -> None:
         "suites.bbh.test": args.test,
         "lessons.bbh.condition": "lazy",
         "trainers.sft.args.max_steps": args.steps,
-        "trainers.sft.args.learning_rate": args.rate,
+        "trainers.sft.args.learning_rate": f"{args.rate:.10f}",  # YAML takes 1e-05 for a string
     }
     # As `dvc exp run -S` does it, without an experiment's commit.
     sets = [f"-S{key}={value}" for key, value in changed.items()]
