@@ -17,6 +17,7 @@ from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
+from stages.playing import add_arguments as add_environments
 from stages.roles import Role
 
 PARAMS = ("teachers.{teacher}",)
@@ -29,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser("stages.answer", __doc__)
     parser.add_argument("--teacher", required=True, help="slug under `teachers`")
     add_arguments(parser)
+    add_environments(parser)
     add_asking(parser, "Trajectories to write (JSONL)")
     return parser
 

@@ -1,18 +1,21 @@
 """Answering items without feedback: tau_i ~ pi(. given i), by the student or by the teacher.
 
 What `respond` (the student, sampled, by seed), `answer` (the teacher by itself) and `sample` (the
-candidates of best-of-k) and `evaluate` (a trained student) share.
+candidates of best-of-k) and `evaluate` (a trained student) share. Questions are answered in one
+reply; in environments an episode is played to its end.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from stages.conversation import opening
 from stages.models.chat import Conversation
 from stages.models.open import open_model
+from stages.playing import Episode, open_referee, play
 from stages.prompts import Prompt
-from stages.records import Item, Trajectory, read_jsonl, write_jsonl
+from stages.records import Exchange, Item, Trajectory, read_jsonl, write_jsonl
 from stages.roles import Role
 from stages.running import Run
 from stages.seeds import derive
@@ -35,11 +38,13 @@ def ask(
     cell: str,
     *seed: object,
     step: str | None = None,
+    by: Callable[[Item], str] = attrgetter("task"),
 ) -> list[Conversation]:
     """Return the task prompt of each item as a conversation of the cell named `cell`.
 
     Seeds follow from `step`, which is that of the cell if not given: a trained student's replies
-    are drawn with the numbers of `respond`, so that what differs is the training.
+    are drawn with the numbers of `respond`, so that what differs is the training. `by` says which
+    environment's model answers an item, where there are several.
     """
     template = Prompt(args.template)
     step = step or cell.split("/")[0]
@@ -48,10 +53,10 @@ def ask(
             id=f"{cell}/{item.id}",
             messages=opening(
                 role.system,
-                template.render(question=item.question, answer_format=item.answer_format),
+                template.render(question=item.question, answer_format=item.answer_format or None),
             ),
             seed=derive(step, *seed, item.id),
-            environment=item.task,
+            environment=by(item),
         )
         for item in items
     ]
@@ -66,12 +71,25 @@ def answer_items(
     draw: int | None = None,
     method: str | None = None,
     step: str | None = None,
+    by: Callable[[Item], str] = attrgetter("task"),
 ) -> None:
     """Answer every item of the cell and write the trajectories."""
     items = read_items(args)
     parts = (seed,) if draw is None else (seed, draw)
     run = Run(cell, lambda: open_model(args.model))
-    exchanges = run.exchanges(ask(args, items, role, cell, *parts, step=step), role.sampling)
+    asked = ask(args, items, role, cell, *parts, step=step, by=by)
+    played: list[Sequence[Exchange]]
+    if args.environments is None:
+        played = [(exchange,) for exchange in run.exchanges(asked, role.sampling)]
+    else:
+        seeds = (step or cell.split("/")[0], *parts)
+        episodes = [
+            Episode(item, False, conversation.messages, seeds, by(item))
+            for item, conversation in zip(items, asked, strict=True)
+        ]
+        referee = open_referee(args.environments)
+        play(run, cell, episodes, referee, Prompt(args.template), role.sampling)
+        played = [episode.exchanges for episode in episodes]
     write_jsonl(
         args.out,
         (
@@ -82,11 +100,11 @@ def answer_items(
                 split=item.split,
                 model=slug,
                 seed=seed,
-                exchanges=(exchange,),
+                exchanges=tuple(exchanges),
                 draw=draw,
                 method=method,
             )
-            for item, exchange in zip(items, exchanges, strict=True)
+            for item, exchanges in zip(items, played, strict=True)
         ),
     )
     run.write_answers(args.calls)

@@ -25,7 +25,8 @@ from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
 from stages.reporting.config import ReportSection
 from stages.roles import Role
-from stages.tasks.config import Suite
+from stages.tasks.config import EnvironmentsSource, Suite
+from stages.tasks.environments.registry import with_options
 from stages.training.config import Lessons, Methods, Trainers
 from stages.verdicts import Verdict
 
@@ -76,6 +77,7 @@ def check_whole(path: Path, prompts: Path) -> Whole:
                 raise UserError(f"{path}: {role}.{slug}: no such key under models")
     if whole.grid.teacher not in whole.teachers:
         raise UserError(f"{path}: grid.teacher: {whole.grid.teacher} is not under teachers")
+    _check_suites(path, whole)
     _check_conditions(path, whole)
     _check_training(path, whole)
     _check_best_of_k(path, whole)
@@ -93,6 +95,29 @@ def check_whole(path: Path, prompts: Path) -> Whole:
         if slug not in whole.students:
             raise UserError(f"{path}: report.paper_students.{slug}: no such key under students")
     return whole
+
+
+def _check_suites(path: Path, whole: Whole) -> None:
+    """Check that each suite stands where its kind belongs, and that its environments are known."""
+    grid = whole.grid
+    for slug in (*grid.questions, *grid.games):
+        if slug not in whole.suites:
+            raise UserError(f"{path}: grid: {slug} is not under suites")
+    for slug, suite in whole.suites.items():
+        place = "questions" if not isinstance(suite.source, EnvironmentsSource) else "games"
+        if slug not in getattr(grid, place):
+            raise UserError(f"{path}: suites.{slug}: not in grid.{place}, where its kind belongs")
+        if slug in grid.questions and slug in grid.games:
+            raise UserError(f"{path}: grid: {slug} is in questions and in games")
+        if isinstance(suite.source, EnvironmentsSource):
+            for name, entry in suite.source.environments.items():
+                key = f"suites.{slug}.source.environments.{name}.options"
+                with_options(path, key, name, entry.options)
+    for slug in grid.other_teachers:
+        if slug not in whole.teachers or slug == grid.teacher:
+            raise UserError(f"{path}: grid.other_teachers: {slug} is no other one of teachers")
+    if grid.other_teachers and grid.other_student not in grid.students:
+        raise UserError(f"{path}: grid.other_student: must be in grid.students")
 
 
 def _check_conditions(path: Path, whole: Whole) -> None:

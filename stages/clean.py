@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages.asking import add_arguments
 from stages.cli import make_parser, run
-from stages.conversation import neutralise, opening
+from stages.conversation import later, neutralise, opening, turn_id
 from stages.errors import UserError
 from stages.models.chat import Conversation
 from stages.models.open import open_model
@@ -51,8 +51,11 @@ def _cell(args: argparse.Namespace) -> str:
     return f"clean/{args.student}/{args.seed}"
 
 
-def _to_clean(tau: Trajectory) -> bool:
-    return tau.kept_original is None and not tau.failed and bool(tau.last.text.strip())
+def _to_clean(tau: Trajectory) -> list[int]:
+    """Return which of the replies are given to the teacher: none where nothing was tried again."""
+    if tau.kept_original is not None or tau.failed:
+        return []
+    return [turn for turn, exchange in enumerate(tau.exchanges) if exchange.reply.text.strip()]
 
 
 def _read(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
@@ -61,8 +64,6 @@ def _read(args: argparse.Namespace) -> list[tuple[Trajectory, str]]:
     for tau in read_jsonl(args.trajectories, Trajectory, "item"):
         if tau.condition is None:
             raise UserError(f"{args.trajectories}: {tau.item} is not conditioned on feedback")
-        if len(tau.exchanges) > 1:
-            raise UserError(f"{args.trajectories}: {tau.item} has more than one reply to clean")
         taus.append((tau, tau.condition))
     return taus
 
@@ -77,15 +78,15 @@ def _ask(args: argparse.Namespace, taus: Sequence[Trajectory]) -> list[Conversat
     template = Prompt(args.template)
     return [
         Conversation(
-            id=f"{_cell(args)}/{tau.item}",
+            id=turn_id(f"{_cell(args)}/{tau.item}", turn),
             messages=opening(
                 system,
-                template.render(reply=neutralise(tau.last.text)),
+                template.render(reply=neutralise(tau.exchanges[turn].reply.text)),
             ),
-            seed=derive("clean", args.seed, tau.item),
+            seed=derive("clean", args.seed, tau.item, *later(turn)),
         )
         for tau in taus
-        if _to_clean(tau)
+        for turn in _to_clean(tau)
     ]
 
 
@@ -107,9 +108,13 @@ def main(args: argparse.Namespace) -> None:
                 student=args.student,
                 teacher=args.teacher,
                 seed=tau.seed,
-                exchange=next(exchanges) if _to_clean(tau) else None,
+                exchanges=tuple(
+                    next(exchanges) if turn in turns else None
+                    for turn in (range(len(tau.exchanges)) if turns else ())
+                ),
             )
             for tau, condition in taus
+            for turns in [_to_clean(tau)]
         ],
     )
     cell.write_answers(args.calls)

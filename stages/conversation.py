@@ -20,13 +20,25 @@ def opening(system: str | None, prompt: str) -> tuple[Message, ...]:
     return (user,) if system is None else (Message(role="system", content=system), user)
 
 
+def turn_id(prefix: str, turn: int) -> str:
+    """Return the name of a request: that of the first turn (0) is the name of the episode."""
+    return prefix if turn == 0 else f"{prefix}/{turn}"
+
+
+def later(turn: int) -> tuple[int, ...]:
+    """Return what a seed of turn `turn` has beyond that of the first one, which has nothing."""
+    return (turn,) if turn else ()
+
+
 def combine(exchanges: Sequence[Exchange], retry_prompt: str) -> tuple[Message, ...]:
     """Return COMBINE(i, tau_i, f): prompt, original answer and feedback as one chat history.
 
     "providing the prompt, original answer, and feedback as the chat history with the feedback given
-    to the model as in the Student Retry Prompt" (section 5.1.2).
+    to the model as in the Student Retry Prompt" (section 5.1.2). Of a trajectory that went on in a
+    fresh conversation (Taboo's guess), only what followed from its opening is shown.
     """
-    last = exchanges[-1]
+    begin = exchanges[0].messages
+    last = [turn for turn in exchanges if turn.messages[: len(begin)] == begin][-1]
     answer = Message(role="assistant", content=neutralise(last.reply.text))
     return (*last.messages, answer, Message(role="user", content=retry_prompt))
 

@@ -15,7 +15,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -39,12 +39,13 @@ from stages.params import Params, Section, check
 from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
+from stages.tasks.environments.registry import environment
 from stages.text_table import columns
 from stages.training.config import Lessons
 from stages.verdicts import Verdict
 
 PARAMS = (
-    *("models", "students", "teachers", "suites", "conditions", "verdicts", "selectors"),
+    *("models", "students", "teachers", "conditions", "verdicts", "selectors"),
     *("lessons", "methods", "following", "grid", "lengths"),
 )
 _MODULES: dict[str, ModuleType] = {
@@ -119,7 +120,6 @@ class Forecast:
         values = Params(params, PARAMS)
         self._students = values.get("students", dict[str, Role])
         self._teachers = values.get("teachers", dict[Slug, Role])
-        self._suites = values.get("suites", dict[Slug, Any])
         self._conditions = values.get("conditions", dict[Slug, Condition])
         self._verdicts = values.get("verdicts", dict[Slug, Verdict])
         self._lessons = values.get("lessons", dict[Slug, Lessons])
@@ -144,7 +144,7 @@ class Forecast:
             ("feedback_compared", grid.compared),
             ("feedback_own", grid.own),
         )
-        for suite in self._suites:
+        for suite in grid.questions:
             for slug in self._teachers:
                 yield self._cell("answer", slug, suite=suite, teacher=slug)
             for student, seed in product(grid.students, grid.seeds):
@@ -164,22 +164,48 @@ class Forecast:
                     yield self._cell("select_logits", student, **axes, pool=pool)
                     yield self._cell("select_student", student, **axes, pool=pool)
                     yield self._cell("select_teacher", teacher, **axes, pool=pool)
-            yield from self._training(suite)
+            for slug, seed in product(grid.other_teachers, grid.seeds):
+                axes = {"suite": suite, "teacher": slug, "seed": seed}
+                yield self._cell("feedback_teachers", slug, **axes)
+                yield self._cell("revise_teachers", str(grid.other_student), **axes)
+            yield from self._training(suite, "")
+            yield from self._tuning(suite)
+        for suite in grid.games:
+            for slug in self._teachers:
+                yield self._cell("answer_games", slug, suite=suite, teacher=slug)
+            for student, seed in product(grid.students, grid.seeds):
+                axes = {"suite": suite, "student": student, "seed": seed}
+                yield self._cell("respond_games", student, **axes)
+                yield self._cell("judge_games", teacher, **axes)
+                if self._lessons[suite].condition not in grid.told:
+                    yield self._cell("feedback_games", teacher, **axes)
+                yield self._cell("revise_games", student, **axes)
+            yield from self._training(suite, "_games")
+            for student, seed in product(grid.tuned, grid.seeds):
+                axes = {"suite": suite, "student": student, "seed": seed}
+                yield self._cell("feedback_following_games", teacher, **axes)
+                yield self._cell("revise_following_games", student, **axes)
+                yield self._cell("revise_teacher_games", teacher, **axes)
 
-    def _training(self, suite: str) -> Iterator[Cell]:
+    def _training(self, suite: str, kind: str) -> Iterator[Cell]:
         """Yield the cells of learning from the feedback that ask a model; training asks none."""
         grid, teacher = self._grid, self._grid.teacher
-        yield self._cell("answer_train", teacher, suite=suite)
+        yield self._cell(f"answer_train{kind}", teacher, suite=suite)
         for learner, seed in product(grid.learners, grid.seeds):
             axes = {"suite": suite, "learner": learner, "seed": seed}
-            yield self._cell("respond_train", learner, **axes)
+            yield self._cell(f"respond_train{kind}", learner, **axes)
             yield self._cell("judge_train", teacher, **axes)
             if self._lessons[suite].condition not in grid.told:
-                yield self._cell("feedback_train", teacher, **axes)
-            yield self._cell("revise_train", learner, **axes)
+                yield self._cell(f"feedback_train{kind}", teacher, **axes)
+            yield self._cell(f"revise_train{kind}", learner, **axes)
             yield self._cell("clean", teacher, **axes)
             for method in self._methods:
-                yield self._cell("evaluate", learner, **axes, method=method)
+                yield self._cell(f"evaluate{kind}", learner, **axes, method=method)
+                yield self._cell(f"evaluate_forget{kind}", learner, **axes, method=method)
+
+    def _tuning(self, suite: str) -> Iterator[Cell]:
+        """Yield the cells of feedback-following finetuning that ask a model."""
+        grid, teacher = self._grid, self._grid.teacher
         for student, seed in product(grid.tuned, grid.seeds):
             axes = {"suite": suite, "student": student, "seed": seed}
             yield self._cell("feedback_following", teacher, **axes)
@@ -197,9 +223,9 @@ class Forecast:
         )
         sampling = self._sampling(stage, model, args)
         if not all(path.is_file() for path in self._needed(args)):
-            return self._reckoned(
-                stage, root(model), self._count(stage, str(axes["suite"])), sampling.max_new_tokens
-            )
+            tasks = self._tasks(stage, str(axes["suite"]))
+            cell = self._reckoned(stage, root(model), tasks.total(), sampling.max_new_tokens)
+            return self._to_the_end(cell, args, tasks, sampling.max_new_tokens)
         conversations = module.conversations(args)
         if stage == "select_logits":
             # Nothing is generated; the replies that are read are as long as they are.
@@ -210,9 +236,32 @@ class Forecast:
         per_token = self._lengths.characters_per_token
         span = (characters / per_token[1], characters / per_token[0])
         limit = sampling.max_new_tokens
-        out = (len(todo) * min(self._lengths.reply[0], limit), float(len(todo) * limit))
         covered = len(conversations) - len(todo)
-        return Cell(stage, model, len(conversations), covered, True, span, out)
+        out = (len(todo) * min(self._lengths.reply[0], limit), float(len(todo) * limit))
+        cell = Cell(stage, model, len(conversations), covered, True, span, out)
+        return self._to_the_end(cell, args, Counter(c.environment or "" for c in todo), limit)
+
+    def _to_the_end(
+        self, cell: Cell, args: argparse.Namespace, todo: Counter[str], limit: int
+    ) -> Cell:
+        """Return the cell with the later turns of its episodes, where it plays any.
+
+        An upper end: every episode to its last turn, each turn showing all before it.
+        """
+        if getattr(args, "environments", None) is None:
+            return cell
+        requests, prompts = 0, 0.0
+        for name, count in todo.items():
+            for turn in range(1, environment(name).turns):
+                requests += count
+                shown = self._lengths.prompt[1] + turn * (limit + self._lengths.prompt[0])
+                prompts += count * shown
+        return replace(
+            cell,
+            requests=cell.requests + requests,
+            prompt=(cell.prompt[0], cell.prompt[1] + prompts),
+            reply=(cell.reply[0], cell.reply[1] + requests * limit),
+        )
 
     def _sampling(self, stage: str, model: str, args: argparse.Namespace) -> Sampling:
         if stage.split("_")[0] == "judge":
@@ -220,7 +269,9 @@ class Forecast:
         if stage in ("select_student", "select_teacher"):
             return select.sampling(args)
         by_teacher = stage.split("_")[0] in ("answer", "feedback", "clean")
-        by_teacher = (by_teacher and stage != "feedback_own") or stage == "revise_teacher"
+        by_teacher = (by_teacher and stage != "feedback_own") or stage in (
+            *("revise_teacher", "revise_teacher_games"),
+        )
         return (self._teachers if by_teacher else self._students)[model].sampling
 
     def _needed(self, args: argparse.Namespace) -> Iterator[Path]:
@@ -247,13 +298,14 @@ class Forecast:
         out = (items * min(reply[0], limit), float(items * limit))
         return Cell(stage, model, items, 0, False, (low, high), out)
 
-    def _count(self, stage: str, suite: str) -> int:
-        """Return how many items a cell is over. Raises UserError where there are none yet."""
-        if stage in _FEW:
+    def _tasks(self, stage: str, suite: str) -> Counter[str]:
+        """Return how many items of each task a cell is over. Raises UserError for none yet."""
+        plain = stage.removesuffix("_games")
+        if plain in _FEW:
             few = self._lessons[suite].following_per_task
-            return sum(min(few, count) for count in self._items(suite, "respond_train").values())
-        source = "respond_train" if stage in _TRAIN else "respond"
-        return self._items(suite, source).total()
+            found = self._items(suite, "respond_train")
+            return Counter({task: min(few, count) for task, count in found.items()})
+        return self._items(suite, "respond_train" if plain in _TRAIN else "respond")
 
     def _items(self, suite: str, stage: str) -> Counter[str]:
         """Return the number of items of each task that a stage answers."""
@@ -261,7 +313,8 @@ class Forecast:
         if key not in self._counts:
             student, seed = self._grid.students[0], self._grid.seeds[0]
             axes = {"suite": suite, "student": student, "learner": student, "seed": seed}
-            arguments = cell_arguments(self._pipeline, self._params, stage, **axes)
+            kind = "_games" if suite in self._grid.games else ""
+            arguments = cell_arguments(self._pipeline, self._params, stage + kind, **axes)
             path = respond.parser().parse_args(arguments).items
             if not path.is_file():
                 raise UserError(

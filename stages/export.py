@@ -98,7 +98,7 @@ def _says(text: str) -> tuple[Message]:
 
 
 def _usable(tau: Trajectory) -> bool:
-    return not tau.failed and unfit(tau) is None
+    return unfit(tau.last) is None
 
 
 def line(kind: str, triple: Triple, template: Prompt | None) -> Record | None:

@@ -11,8 +11,8 @@ r"""Feedback: the teacher's feedback f ~ phi(tau_i) on each student trajectory (
 The conditions are those of section 5.1.2 and our controls. `--answers` gives the teacher's own
 answers to a condition that sees them. `--own` makes the student its own teacher (Self-Refine).
 Without either nobody is asked and the rendered template is the feedback itself (Lazy: "the feedback
-just consists in directly being told the correct answer"). On the train items, whose condition is
-chosen in params, `--unless-told` finds out from `grid.told`.
+just consists in directly being told the correct answer"). On the train items and in environments,
+whose condition is chosen in params, `--unless-told` finds out from `grid.told`.
 """
 
 import argparse
@@ -47,6 +47,8 @@ PARAMS = ("conditions.{condition}", "teachers.{teacher}")
 PARAMS_TOLD = ("conditions.{condition}",)
 PARAMS_OWN = ("conditions.{condition}", "students.{student}")
 PARAMS_TRAIN = ("conditions.{condition}", "teachers.{teacher}", "grid.told")
+PARAMS_GAMES = PARAMS_TRAIN
+PARAMS_TRAIN_GAMES = PARAMS_TRAIN
 
 
 def parser() -> argparse.ArgumentParser:
@@ -112,10 +114,18 @@ def prompts(args: argparse.Namespace) -> list[tuple[Trajectory, str | None]]:
             if answer.failed:
                 rendered.append((trajectory, None))
                 continue
-            access["teacher_answer"] = neutralise(answer.last.text)
+            access["teacher_answer"] = _said(answer)
         shown = turns(trajectory.exchanges)
         rendered.append((trajectory, template.render(turns=shown, **access)))
     return rendered
+
+
+def _said(answer: Trajectory) -> str:
+    """Return all that the teacher said, numbered where it took several turns."""
+    replies = [neutralise(turn.reply.text) for turn in answer.exchanges]
+    if len(replies) == 1:
+        return replies[0]
+    return "\n\n".join(f"Turn {n}: {reply.strip()}" for n, reply in enumerate(replies, start=1))
 
 
 def _own_answers(path: Path | None) -> Mapping[str, Trajectory]:

@@ -16,11 +16,12 @@ from pathlib import Path
 from stages.artefacts import artefacts
 from stages.cleaning import take
 from stages.cli import make_parser, run
+from stages.grading import open_grader
 from stages.grid import cell_path
 from stages.joining import by_item
 from stages.params import Params
 from stages.records import Cleaning, Fidelity, Item, Trajectory, read_jsonl, write_jsonl
-from stages.tasks.extraction import Rules, load_rules
+from stages.tasks.grade import Grader
 
 PARAMS = ("grid.learners", "grid.seeds")
 
@@ -30,19 +31,24 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser("stages.fidelity", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
     parser.add_argument("--items", type=Path, required=True, help="train Items (JSONL)")
-    parser.add_argument("--rules", type=Path, required=True, help="extraction rules (YAML)")
+    parser.add_argument(
+        "--rules", type=Path, required=True, help="what grades: extraction rules, or environments"
+    )
     parser.add_argument("--trajectories", required=True, help="tau_f: file pattern")
     parser.add_argument("--cleanings", required=True, help="file pattern")
     parser.add_argument("--out", type=Path, required=True, help="Fidelities to write (JSONL)")
     return parser
 
 
-def assess(cleaning: Cleaning, retry: Trajectory, item: Item, rules: Rules) -> Fidelity:
+def assess(cleaning: Cleaning, retry: Trajectory, item: Item, grader: Grader) -> Fidelity:
     """Return what became of a reply. Nothing is found, nor counted, in a text that is refused."""
-    taken = take(cleaning, retry, item, rules)
-    before = "" if retry.failed else retry.last.text
-    after = taken.text or ""
-    kinds, kinds_after = artefacts(before), artefacts(after)
+    taken = take(cleaning, retry, item, grader)
+    before = [turn.reply.text for turn in retry.exchanges if not retry.failed]
+    after = [text for text in taken.texts if text is not None]
+    kinds, kinds_after = (
+        tuple(dict.fromkeys(kind for text in texts for kind in artefacts(text)))
+        for texts in (before, after)
+    )
     return Fidelity(
         item=item.id,
         suite=item.suite,
@@ -56,8 +62,8 @@ def assess(cleaning: Cleaning, retry: Trajectory, item: Item, rules: Rules) -> F
         artefact_after=bool(kinds_after),
         kinds=kinds,
         kinds_after=kinds_after,
-        words=len(before.split()),
-        words_after=len(after.split()),
+        words=sum(len(text.split()) for text in before),
+        words_after=sum(len(text.split()) for text in after),
     )
 
 
@@ -65,19 +71,20 @@ def main(args: argparse.Namespace) -> None:
     """Assess the cleanings of every declared cell."""
     params = Params(args.params, PARAMS)
     items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
-    rules = load_rules(args.rules)
     rows: list[Fidelity] = []
-    for learner, seed in product(
-        params.get("grid.learners", list[str]), params.get("grid.seeds", list[int])
-    ):
-        cell = {"learner": learner, "seed": seed}
-        path = cell_path("--trajectories", args.trajectories, cell)
-        retries = by_item(path, Trajectory, items, args.items)
-        path = cell_path("--cleanings", args.cleanings, cell)
-        cleanings = by_item(path, Cleaning, items, args.items)
-        rows += [
-            assess(cleanings[item.id], retries[item.id], item, rules) for item in items.values()
-        ]
+    with open_grader(args.rules) as grader:
+        for learner, seed in product(
+            params.get("grid.learners", list[str]), params.get("grid.seeds", list[int])
+        ):
+            cell = {"learner": learner, "seed": seed}
+            path = cell_path("--trajectories", args.trajectories, cell)
+            retries = by_item(path, Trajectory, items, args.items)
+            path = cell_path("--cleanings", args.cleanings, cell)
+            cleanings = by_item(path, Cleaning, items, args.items)
+            rows += [
+                assess(cleanings[item.id], retries[item.id], item, grader)
+                for item in items.values()
+            ]
     write_jsonl(args.out, rows)
 
 

@@ -20,7 +20,9 @@ POOLS = ("alone", "conditioned")
 class Grid(Section):
     """Axes that are not maps of their own.
 
-    `teacher` gives the feedback; `students` are those of the tables at test time, `learners` who is
+    `questions` and `games` are the suites, by what they are of: questions graded by extraction
+    rules, or environments. `teacher` gives the feedback; `other_teachers` also do in Table 8, to
+    `other_student`; `students` are those of the tables at test time, `learners` who is
     trained: students, or folders that training made, which go on (one more iteration); `tuned` are
     the learners that also get Table 4's feedback-following finetuning. The feedback conditions are
     split by whom they ask: `asked` shows the teacher the student's answer, `compared` the teacher's
@@ -32,7 +34,11 @@ class Grid(Section):
     `following_dpo` those of feedback-following finetuning.
     """
 
+    questions: tuple[Slug, ...] = Field(min_length=1)
+    games: tuple[Slug, ...]
     teacher: Slug
+    other_teachers: tuple[Slug, ...]
+    other_student: Slug | None
     students: tuple[Slug, ...] = Field(min_length=1)
     learners: tuple[Folder, ...]
     tuned: tuple[Slug, ...]
@@ -53,7 +59,16 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _no_repeats(self) -> "Grid":
-        axes = ("seeds", "draws", "students", "learners", "tuned")
+        axes = (
+            "questions",
+            "games",
+            "other_teachers",
+            "seeds",
+            "draws",
+            "students",
+            "learners",
+            "tuned",
+        )
         for name, axis in ((name, getattr(self, name)) for name in axes):
             if len(set(axis)) != len(axis):
                 raise ValueError(f"{name} repeat")

@@ -8,7 +8,8 @@ r"""Leak: the answer-leak meter: what the answer extractor finds in each feedbac
 Feedback that names the answer does not teach, it tells: the tolerant extractor reads each feedback
 as if it were a reply to the item, and finds the gold answer, another one, or none. Beside it the
 same on the feedback that another item of the subtask was given, which shows what is found by
-chance. Not the paper's.
+chance. In an environment, what is looked for is the secret that it declares (Hi-Lo's number,
+Taboo's concept). Not the paper's.
 """
 
 import argparse
@@ -18,15 +19,17 @@ from pathlib import Path
 
 from stages.cli import make_parser, run
 from stages.conditions import Condition
-from stages.errors import UserError
+from stages.grading import open_grader
 from stages.grid import cell_path
+from stages.joining import by_item
 from stages.pairing import Group, partners
 from stages.params import Params
 from stages.records import Feedback, Item, Leak, read_jsonl, write_jsonl
 from stages.seeds import derive
-from stages.tasks.extraction import Rules, load_rules
+from stages.tasks.grade import Grader
 
 PARAMS = ("grid.students", "conditions", "grid.seeds")
+PARAMS_GAMES = ("grid.students", "grid.seeds")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,14 +37,17 @@ def parser() -> argparse.ArgumentParser:
     parser = make_parser("stages.leak", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
     parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
-    parser.add_argument("--rules", type=Path, required=True, help="extraction rules (YAML)")
+    parser.add_argument(
+        "--rules", type=Path, required=True, help="extraction rules, or environments"
+    )
+    parser.add_argument("--condition", help="only the feedback of this condition")
     parser.add_argument("--feedback", required=True, help="file pattern")
     parser.add_argument("--out", type=Path, required=True, help="Leaks to write (JSONL)")
     return parser
 
 
 def leaks(
-    items: Mapping[str, Item], feedback: Mapping[str, Feedback], rules: Rules
+    items: Mapping[str, Item], feedback: Mapping[str, Feedback], grader: Grader
 ) -> Iterator[Leak]:
     """Yield what is found in each feedback of a cell."""
     groups = {item: Group(record.task, True) for item, record in feedback.items()}
@@ -49,7 +55,7 @@ def leaks(
     for item in items.values():
         own = feedback[item.id]
         other = feedback[pairs[item.id]].text if item.id in pairs else None
-        found, chance = (rules.grade(item, text or "") for text in (own.text, other))
+        found, chance = (grader.told(item, text or "") for text in (own.text, other))
         yield Leak(
             suite=item.suite,
             task=item.task,
@@ -59,32 +65,29 @@ def leaks(
             condition=own.condition,
             seed=own.seed,
             given=own.text is not None,
-            answer=found.tolerant,
-            gold=found.tolerant_score == 1,
+            answer=found.answer,
+            gold=found.gold,
             shuffled_given=other is not None,
-            shuffled=chance.tolerant,
-            shuffled_gold=chance.tolerant_score == 1,
+            shuffled=chance.answer,
+            shuffled_gold=chance.gold,
         )
 
 
 def main(args: argparse.Namespace) -> None:
-    """Meter the feedback of every declared cell."""
-    params = Params(args.params, PARAMS)
+    """Meter the feedback of every declared cell, or of those of one condition."""
+    params = Params(args.params, PARAMS if args.condition is None else PARAMS_GAMES)
+    conditions = [args.condition]
+    if args.condition is None:
+        conditions = list(params.get("conditions", dict[str, Condition]))
     items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
-    rules = load_rules(args.rules)
     rows: list[Leak] = []
-    for condition, student, seed in product(
-        params.get("conditions", dict[str, Condition]),
-        params.get("grid.students", list[str]),
-        params.get("grid.seeds", list[int]),
-    ):
-        cell = {"condition": condition, "student": student, "seed": seed}
-        path = cell_path("--feedback", args.feedback, cell)
-        feedback = {record.item: record for record in read_jsonl(path, Feedback, "item")}
-        odd = sorted(feedback.keys() ^ items.keys())
-        if odd:
-            raise UserError(f"{path}: not the items of {args.items}: {odd[0]} ({len(odd)} differ)")
-        rows += leaks(items, feedback, rules)
+    with open_grader(args.rules) as grader:
+        for condition, student, seed in product(
+            conditions, params.get("grid.students", list[str]), params.get("grid.seeds", list[int])
+        ):
+            cell = {"condition": condition, "student": student, "seed": seed}
+            path = cell_path("--feedback", args.feedback, cell)
+            rows += leaks(items, by_item(path, Feedback, items, args.items), grader)
     write_jsonl(args.out, rows)
 
 

@@ -25,6 +25,7 @@ from stages.cleaning import take
 from stages.cli import make_parser, run
 from stages.errors import UserError
 from stages.examples import ARMS, Material, examples
+from stages.grading import open_grader
 from stages.joining import by_item
 from stages.params import Params
 from stages.records import (
@@ -37,7 +38,7 @@ from stages.records import (
     write_jsonl,
 )
 from stages.targets import Example, Reason, Right, tried_again
-from stages.tasks.extraction import Rules, load_rules
+from stages.tasks.grade import Grader
 from stages.training.config import Judge, Lessons, Method
 from stages.verdicts import Verdict, says_correct
 
@@ -53,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--learner", required=True, help="slug or folder of the student")
     parser.add_argument("--seed", type=int, required=True, help="seed of the trajectories")
     parser.add_argument("--items", type=Path, required=True, help="train Items (JSONL)")
-    parser.add_argument("--rules", type=Path, required=True, help="extraction rules (YAML)")
+    parser.add_argument(
+        "--rules", type=Path, required=True, help="what grades: extraction rules, or environments"
+    )
     parser.add_argument("--trajectories", type=Path, required=True, help="tau_i (JSONL)")
     parser.add_argument("--answers", type=Path, required=True, help="the teacher's own (JSONL)")
     parser.add_argument("--retries", type=Path, required=True, help="tau_f (JSONL)")
@@ -70,7 +73,7 @@ def _params(args: argparse.Namespace) -> Params:
     return Params(args.params, PARAMS, **axes)
 
 
-def materials(args: argparse.Namespace, rules: Rules) -> Iterator[Material]:
+def materials(args: argparse.Namespace, grader: Grader) -> Iterator[Material]:
     """Yield what there is on each train item, in the order of the items.
 
     Raises:
@@ -115,8 +118,8 @@ def materials(args: argparse.Namespace, rules: Rules) -> Iterator[Material]:
             original=tau,
             answer=answers[item.id],
             retry=retry,
-            cleaned=take(cleaning, retry, item, rules),
-            right=_right(lessons.negative_sampling, item, tau, rules, verdict, judgement),
+            cleaned=take(cleaning, retry, item, grader),
+            right=_right(lessons.negative_sampling, item, tau, grader, verdict, judgement),
         )
 
 
@@ -124,25 +127,29 @@ def _right(
     judge: Judge | None,
     item: Item,
     tau: Trajectory,
-    rules: Rules,
+    grader: Grader,
     verdict: Verdict,
     judgement: Judgement,
 ) -> Right | None:
     """Return who says that an answer was right: an unreadable verdict says that it was not."""
-    if judge == "ground_truth" and not tau.failed and rules.grade(item, tau.last.text).solved:
-        return "already_right"
+    if judge == "ground_truth" and not tau.failed:
+        [grade] = grader.grades([(item, tau)])
+        if grade.outcome == "not_run":
+            return "not_run"
+        if grade.solved:
+            return "already_right"
     if judge == "error_identification" and says_correct(verdict, judgement):
         return "judged_right"
     return None
 
 
 def teaches(
-    method: Method, lessons: Lessons, material: Material, rules: Rules
+    method: Method, lessons: Lessons, material: Material, grader: Grader
 ) -> list[Example] | Reason:
     """Return what an item teaches under a method, or why nothing."""
-    found = examples(method, material, rules, lessons)
+    found = examples(method, material, grader, lessons)
     if lessons.match_n and isinstance(found, list):
-        arms = (examples(arm, material, rules, lessons) for arm in ARMS)
+        arms = (examples(arm, material, grader, lessons) for arm in ARMS)
         if not all(isinstance(arm, list) for arm in arms):
             return "not_matched"
     return found
@@ -152,16 +159,16 @@ def main(args: argparse.Namespace) -> None:
     """Write the examples of every train item, and the items that gave none."""
     lessons = _params(args).get("lessons.{suite}", Lessons)
     method = _params(args).get("methods.{method}", Method)
-    rules = load_rules(args.rules)
     kept: list[Example] = []
     dropped: list[Dropped] = []
-    for material in materials(args, rules):
-        found = teaches(method, lessons, material, rules)
-        if isinstance(found, list):
-            kept += found
-        else:
-            item = material.item
-            dropped.append(Dropped(item=item.id, task=item.task, reason=found))
+    with open_grader(args.rules) as grader:
+        for material in materials(args, grader):
+            found = teaches(method, lessons, material, grader)
+            if isinstance(found, list):
+                kept += found
+            else:
+                item = material.item
+                dropped.append(Dropped(item=item.id, task=item.task, reason=found))
     write_jsonl(args.out, kept)
     write_jsonl(args.dropped, dropped)
 

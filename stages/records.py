@@ -18,7 +18,7 @@ FinishReason = Literal["stop", "length", "content_filter", "refusal", "bad_reque
 FeedbackStatus = Literal[
     "ok", "truncated", "empty", "content_filter", "refusal", "bad_request", "error"
 ]
-Outcome = Literal["correct", "incorrect", "unparsed", "errored"]
+Outcome = Literal["correct", "incorrect", "unparsed", "errored", "not_run"]
 Choice = Literal["likeliest", "named", "unreadable", "only", "none"]
 
 
@@ -71,7 +71,8 @@ class Item(Record):
     `answer_format` completes the sentence "end with a line 'Answer: <X>', where <X> is ...";
     `family` names the extraction rule; `options` maps each admissible answer to its text (empty for
     free-form answers); `flags` marks known bad items (`bad:<why>`) and duplicates
-    (`duplicate:<item id>`).
+    (`duplicate:<item id>`). An instance of an environment has a `state`; its `task` names the
+    environment, `question` and `answer_format` are those of the opening turn.
     """
 
     id: str
@@ -85,6 +86,7 @@ class Item(Record):
     options: dict[str, str]
     target: str
     flags: tuple[str, ...] = ()
+    state: dict[str, Any] | None = None
 
 
 class Trajectory(Record):
@@ -192,11 +194,11 @@ class Selection(Record):
 
 
 class Cleaning(Record):
-    """The teacher's rewriting of a feedback-conditioned reply without its artefacts (section 5.3).
+    """The teacher's rewriting of feedback-conditioned replies without their artefacts (5.3).
 
-    `exchange` is None where there was nothing to clean: no reply, or no feedback that it answers.
-    Whether the rewriting is taken is decided later, by `stages.cleaning`: a changed extraction rule
-    asks nobody anew.
+    `exchanges` has one for each reply of tau_f, None where that has no text; it is empty where
+    there was nothing to clean: no reply, or no feedback that it answers. Whether a rewriting is
+    taken is decided later, by `stages.cleaning`: a changed extraction rule asks nobody anew.
     """
 
     item: str
@@ -207,13 +209,13 @@ class Cleaning(Record):
     student: str
     teacher: str
     seed: int
-    exchange: Exchange | None
+    exchanges: tuple[Exchange | None, ...]
 
 
 class Fidelity(Record):
-    """What became of one feedback-conditioned reply in cleaning, and what it was cleaned of.
+    """What became of one feedback-conditioned trajectory in cleaning, and what it was cleaned of.
 
-    `status` says whether the cleaned text is taken: `cleaned`; `same` where the teacher gave the
+    `status` says whether any cleaned text is taken: `cleaned`; `same` where the teacher gave the
     text back as it was; `answer_changed` where the extracted answer differs, which is refused;
     `nothing` where there was nothing to clean; else why the teacher's reply is none. `kinds` are
     the artefacts found ("Here's an updated version", thanks for the feedback, ...), each once,
@@ -337,6 +339,9 @@ class Score(Record):
     none; `score` and `solved` follow the strict one. `cues` counts the answer lines found; `empty`
     says that a reply came without text. `draw` tells the candidates of best-of-k apart; for a
     chosen one, `selector` chose it and `choice` says how it came about. `method` as in Trajectory.
+    `teacher` gave the feedback, where several did. Of a program, `rule` says how it was found in
+    the reply, `checks` how each of its tests went, and `rote` whether it seems to repeat the answer
+    of a test that was shown; without a sandbox it is `not_run`, which is neither right nor wrong.
     """
 
     step: str
@@ -364,6 +369,10 @@ class Score(Record):
     selector: str | None = None
     choice: Choice | None = None
     method: str | None = None
+    teacher: str | None = None
+    rule: str | None = None
+    checks: tuple[str, ...] | None = None
+    rote: bool | None = None
 
     @property
     def truncated(self) -> bool:

@@ -7,19 +7,27 @@ r"""Report: the tables and figures out of the scored trajectories, beside the pa
         --training 'data/train/bbh/{learner}-{method}-{seed}.jsonl' \
         --log 'data/train/bbh/{learner}-{method}-{seed}.csv' \
         --dropped 'data/dropped/bbh/{learner}-{method}-{seed}.jsonl' \
+        --environments stages/tasks/environments \
+        --games-judgements 'data/judge/games/{verdict}-{student}-{seed}.jsonl' \
+        --games-training 'data/train/games/{learner}-{method}-{seed}.jsonl' \
+        --games-dropped 'data/dropped/games/{learner}-{method}-{seed}.jsonl' \
         --presets stages/training/presets.yaml --paper data/paper --tables reports/tables \
         --figures reports/figures --metrics reports/metrics.json
 
 Tables, as CSV and LaTeX: 2 (error identification, 5.1.1), 3 (feedback conditions, 5.1.2; a second
 CSV a subtask), 4 (modifications, 5.2), 5 (finetuning, 5.3; further CSVs on arms against each other,
 on what training took and what it dropped), `controls`, `transitions` and `cleaning`, which the
-paper does not have, and `outcomes`, how all requests ended. Figures: 3 (Appendix B, as LaTeX), the
-score of best-of-k over k, loss and reward of training over its steps. Every rate stands with its
-95 % interval; `stages.stats` says how intervals and tests are made.
+paper does not have, and `outcomes`, how all requests ended. Where the scale has a suite of games
+and code: 6 (finetuning on it, 5.3; further CSVs on how many environments each arm is worse in, on
+what training took and dropped, on how programs were found and tested), 7 (the games, Appendix C), 8
+(all models, Appendix D.1), `games_retry` (feedback there at test time) and `forgetting` (what
+training on one suite does to the other), which the paper does not have. Figures: 3 (Appendix B, as
+LaTeX), the score of best-of-k over k, loss and reward of training over its steps. Every rate stands
+with its 95 % interval; `stages.stats` says how intervals and tests are made.
 """
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +40,7 @@ from stages.conditions import Condition
 from stages.errors import UserError
 from stages.files import write_json, write_text
 from stages.grid import POOLS, Grid, cell_path
+from stages.models.prices import Price
 from stages.params import Params
 from stages.records import (
     Dropped,
@@ -50,17 +59,20 @@ from stages.verdicts import Verdict
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from stages.reporting import training
+    from stages.reporting import load, training
+    from stages.reporting.games import Games
     from stages.reporting.results import Results
 
 PARAMS = (
     *("scale", "teachers", "conditions", "verdicts", "selectors"),
-    *("lessons", "methods", "following", "grid", "report"),
+    *("lessons", "methods", "following", "grid", "report", "prices"),
 )
 
 R = TypeVar("R", Feedback, Judgement, Selection)
-SUITE = "bbh"
 BY_LOGITS = "student_logits"
+# The teacher has no seed axis: it answers once.
+TEACHER_SEED = 0
+GAMES_FLAGS = ("environments", "games_judgements", "games_training", "games_dropped")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,12 +91,23 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--training", required=True, help="file pattern over train's axes")
     parser.add_argument("--log", required=True, help="the same, of its CSV")
     parser.add_argument("--dropped", required=True, help="file pattern over train's axes")
+    parser.add_argument("--environments", type=Path, help="folder of the environments")
+    parser.add_argument("--games-judgements", help="as --judgements, of games and code")
+    parser.add_argument("--games-training", help="as --training, of games and code")
+    parser.add_argument("--games-dropped", help="as --dropped, of games and code")
     parser.add_argument("--presets", type=Path, required=True, help="presets of training (YAML)")
     parser.add_argument("--paper", type=Path, required=True, help="folder with the paper's figures")
     parser.add_argument("--tables", type=Path, required=True, help="folder for the tables")
     parser.add_argument("--figures", type=Path, required=True, help="folder for the figures")
     parser.add_argument("--metrics", type=Path, required=True, help="file for headline figures")
     return parser
+
+
+def _trained(arms: Iterable[tuple[str, str, int]]) -> "list[load.Cell]":
+    """Return the cells of trained students, given learner, method and seed of each."""
+    from stages.reporting import load
+
+    return [load.Cell(learner, seed, method=method) for learner, method, seed in arms]
 
 
 class _Report:
@@ -106,7 +129,26 @@ class _Report:
         self._students = list(self._grid.students)
         self._learners = list(self._grid.learners)
         self._config = params.get("report", ReportSection)
+        self._suite = self._grid.questions[0]
+        self._games = next(iter(self._grid.games), None)
+        suites = [self._suite, *([] if self._games is None else [self._games])]
+        self._prices: dict[str, Price] = {}
+        others: tuple[str, ...] = ()
+        if self._games is not None:
+            self._prices = params.get("prices", dict[str, Price])
+            others = self._grid.other_teachers
+            for flag in GAMES_FLAGS:
+                if getattr(args, flag) is None:
+                    name = flag.replace("_", "-")
+                    raise UserError(f"--{name}: needed, since {args.params} has grid.games")
+        # Who retries with the feedback of every teacher, for Table 8.
+        self._reader = (self._grid.other_student if others else None) or self._students[0]
+        for suite in suites:
+            if suite not in self._lessons:
+                raise UserError(f"{args.params}: lessons.{suite}: not there")
         for kind, slugs, known in (
+            ("teachers", [self._grid.teacher, *others], self._teachers),
+            ("students", [self._reader], self._students),
             ("conditions", self._grid.conditions, self._conditions),
             ("verdicts", [self._grid.verdict], self._verdicts),
             ("selectors", [BY_LOGITS], self._selectors),
@@ -115,8 +157,6 @@ class _Report:
             unknown = [slug for slug in slugs if slug not in known]
             if unknown:
                 raise UserError(f"{args.params}: grid: no {unknown[0]!r} under {kind}")
-        if SUITE not in self._lessons:
-            raise UserError(f"{args.params}: lessons.{SUITE}: not there")
         self._labels = {
             slug: self._config.label(slug)
             for slug in (
@@ -137,7 +177,7 @@ class _Report:
         from stages.reporting.results import Results
 
         args, grid = self._args, self._grid
-        tasks, folder = args.tasks / SUITE, args.scores / SUITE
+        tasks, folder = args.tasks / self._suite, args.scores / self._suite
         items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
         runs = list(product(self._students, grid.seeds))
         pools = (None, grid.base)
@@ -154,9 +194,7 @@ class _Report:
             load.Cell(student, seed, condition, None, selector)
             for (student, seed), condition, selector in product(runs, pools, self._selectors)
         ]
-        trained = [
-            load.Cell(learner, seed, method=method) for learner, method, seed in self._arms()
-        ]
+        trained = _trained(self._arms())
         told = [
             load.Cell(student, seed, grid.base, method=method)
             for student, seed, method in product(grid.tuned, grid.seeds, self._following)
@@ -192,8 +230,8 @@ class _Report:
             *product(self._grid.tuned, self._following, self._grid.seeds),
         ]
 
-    def _trained(self) -> "list[training.Cell]":
-        """Read how each training went and what it dropped.
+    def _taught(self, suite: str, arms: Iterable[tuple[str, str, int]]) -> "list[training.Cell]":
+        """Read how each training on a suite went and what it dropped.
 
         Raises:
             UserError: a cell is missing, empty, or holds another one's records.
@@ -201,21 +239,26 @@ class _Report:
         from stages.reporting import training
 
         found = []
-        for learner, method, seed in self._arms():
+        of_games = suite == self._games
+        for learner, method, seed in arms:
             cell = {"learner": learner, "method": method, "seed": seed}
-            path = cell_path("--training", self._args.training, cell)
+            path = self._path("games_training" if of_games else "training", cell)
             models = read_jsonl(path, Training)
             if not models:
                 raise UserError(f"{path}: no training run")
             objective = (self._methods | self._following)[method].objective
-            for axis, value in {**cell, "suite": SUITE, "objective": objective}.items():
+            for axis, value in {**cell, "suite": suite, "objective": objective}.items():
                 other = [own for model in models if (own := getattr(model, axis)) != value]
                 if other:
                     raise UserError(f"{path}: holds {axis} {other[0]}, not {value}")
-            path = cell_path("--dropped", self._args.dropped, cell)
+            path = self._path("games_dropped" if of_games else "dropped", cell)
             dropped = read_jsonl(path, Dropped, "item")
             found.append(training.Cell(learner, method, seed, models, dropped))
         return found
+
+    def _path(self, flag: str, cell: Mapping[str, object]) -> Path:
+        """Return the file of a cell, given the flag of its pattern."""
+        return cell_path(f"--{flag.replace('_', '-')}", getattr(self._args, flag), cell)
 
     def _feedback(self, items: "DataFrame", conditions: Iterable[str]) -> list[Feedback]:
         return self._cells("feedback", Feedback, items, condition=conditions)
@@ -239,7 +282,7 @@ class _Report:
         found: list[R] = []
         for values in product(*every.values()):
             cell = dict(zip(every, values, strict=True))
-            path = cell_path(f"--{flag}", getattr(self._args, flag), cell)
+            path = self._path(flag, cell)
             records = read_jsonl(path, kind, "item")
             odd = sorted({record.item for record in records} ^ set(items.index))
             if odd:
@@ -291,7 +334,7 @@ class _Report:
         )
 
         args, grid, config = self._args, self._grid, self._config
-        results, trained = self._read(), self._trained()
+        results, trained = self._read(), self._taught(self._suite, self._arms())
         about = self._about(results)
         paper = {n: load.read_paper(args.paper / f"table{n}.csv") for n in (2, 3, 4, 5)}
 
@@ -364,6 +407,7 @@ class _Report:
         fifth = self._put_training(results, trained, about, paper)
         curves = self._curves(trained)
         self._put("training_curves", curves.to_csv(index=False, lineterminator="\n"))
+        headline = self._put_games(self._games, results, about) if self._games else {}
 
         for path, text in self._texts.items():
             write_text(path, text)
@@ -376,6 +420,7 @@ class _Report:
                 "table3": table3.headline(third),
                 "table4": blocks.headline(fourth),
                 "table5": table5.headline(fifth),
+                **headline,
             },
         )
 
@@ -424,7 +469,7 @@ class _Report:
             )
             for slug in self._learners
         }
-        taught = table5.lessons(self._lessons[SUITE], self._methods, config)
+        taught = table5.lessons(self._lessons[self._suite], self._methods, config)
         self._put(
             "table5",
             table5.to_csv(fifth.arms),
@@ -432,13 +477,13 @@ class _Report:
         )
         self._put("table5_contrasts", table5.to_csv(fifth.contrasts))
 
-        items = read_jsonl(self._args.tasks / SUITE / "train.jsonl", Item, "id")
+        items = read_jsonl(self._args.tasks / self._suite / "train.jsonl", Item, "id")
         tasks = pd.Series({item.id: item.task for item in items})
         cells = [load.Cell(learner, seed) for learner, seed in product(self._learners, grid.seeds)]
-        path = self._args.scores / SUITE / "clean.jsonl"
+        path = self._args.scores / self._suite / "clean.jsonl"
         fidelity = load.read_fidelity(path, list(tasks.index), cells)
         cleaned = cleaning.build(fidelity, tasks, self._learners, config)
-        condition = config.label(self._lessons[SUITE].condition)
+        condition = config.label(self._lessons[self._suite].condition)
         self._put("cleaning", cleaning.to_csv(cleaned), cleaning.to_tex(cleaned, about, condition))
 
         shown: dict[str, Training] = {}
@@ -452,6 +497,152 @@ class _Report:
         )
         return fifth.arms
 
+    def _read_games(self, suite: str) -> "Games":
+        """Read every cell of the suite of games and code."""
+        import pandas as pd
+
+        from stages.reporting import load
+        from stages.reporting.environments import read_environments
+        from stages.reporting.games import Games
+
+        args, grid = self._args, self._grid
+        tasks, folder = args.tasks / suite, args.scores / suite
+        items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
+        condition = self._lessons[suite].condition
+        runs = list(product(self._students, grid.seeds))
+        first = [load.Cell(student, seed) for student, seed in runs]
+        retries = [load.Cell(student, seed, condition) for student, seed in runs]
+        trained = _trained(self._learnt())
+        verdicts = {grid.verdict: self._verdicts[grid.verdict]}
+        judgements = self._cells("games_judgements", Judgement, items, verdict=verdicts)
+        return Games(
+            items=items,
+            environments=read_environments(args.environments, items["task"].unique()),
+            scores=pd.concat(
+                [
+                    load.read_scores(folder / "respond.jsonl", items, first),
+                    load.read_scores(folder / "revise.jsonl", items, retries),
+                ],
+                ignore_index=True,
+            ),
+            taught=self._read_answers(folder / "answer.jsonl", items),
+            trained=load.read_scores(folder / "evaluate.jsonl", items, trained),
+            forgot=load.read_scores(folder / "forget.jsonl", items, trained),
+            judgements=load.judgements(judgements, verdicts),
+            leaks=load.read_leaks(folder / "feedback.jsonl", items, retries),
+            floors=load.read_floors(folder / "floor.jsonl", items),
+        )
+
+    def _learnt(self) -> list[tuple[str, str, int]]:
+        """Return learner, method and seed of what is trained on lessons."""
+        return list(product(self._learners, self._methods, self._grid.seeds))
+
+    def _read_answers(self, path: Path, items: "DataFrame") -> "DataFrame":
+        """Read the scores of all teachers' own answers."""
+        from stages.reporting import load
+
+        cells = [load.Cell(teacher, TEACHER_SEED) for teacher in self._teachers]
+        return load.read_scores(path, items, cells)
+
+    def _put_games(
+        self, suite: str, questions: "Results", about: Mapping[str, object]
+    ) -> dict[str, object]:
+        """Put all that is about games and code, and return what `dvc metrics` shows of it."""
+        from stages.reporting import (
+            environment_blocks,
+            forgetting,
+            games_retry,
+            load,
+            table5,
+            table6,
+            table7,
+            training,
+        )
+
+        config, methods, teacher = self._config, list(self._methods), self._grid.teacher
+        results, trained = self._read_games(suite), self._taught(suite, self._learnt())
+        lessons = self._lessons[suite]
+        about = {**about, "condition": config.label(lessons.condition)}
+        paper = load.read_paper(self._args.paper / "table6.csv")
+        runs = training.build(trained)
+        self._put("table6_training", training.to_csv(runs))
+        self._put("table6_dropped", training.to_csv(training.dropped(trained)))
+        sixth = table6.build(results, self._learners, methods, teacher, paper, config)
+        taught = table5.lessons(lessons, self._methods, config)
+        self._put(
+            "table6",
+            environment_blocks.to_csv(sixth.arms),
+            table6.to_tex(
+                sixth,
+                results,
+                about,
+                taught,
+                training.by_arm(runs),
+                training.fallbacks(trained),
+                paper,
+            ),
+        )
+        self._put("table6_moves", table6.to_csv(sixth.moves))
+        self._put("table6_programs", table6.to_csv(sixth.programs))
+
+        retries = games_retry.build(results, self._students, lessons.condition, config)
+        self._put(
+            "games_retry",
+            environment_blocks.to_csv(retries),
+            environment_blocks.to_tex(retries, "retry", about, results.environments, paper),
+        )
+        forgot = load.read_scores(
+            self._args.scores / self._suite / "forget.jsonl",
+            questions.items,
+            _trained(self._learnt()),
+        )
+        lost = forgetting.build(questions, forgot, results, self._learners, methods, config)
+        self._put(
+            "forgetting",
+            environment_blocks.to_csv(lost.suites),
+            forgetting.to_tex(lost, results, about, paper),
+        )
+        self._put("forgetting_by_environment", environment_blocks.to_csv(lost.environments))
+        seventh = table7.build(results.environments.values())
+        self._put("table7", table7.to_csv(seventh), table7.to_tex(seventh, self._scale))
+        self._put_models(questions, results, about)
+        return {"table6": table6.headline(sixth.arms)}
+
+    def _put_models(
+        self, questions: "Results", results: "Games", about: Mapping[str, object]
+    ) -> None:
+        """Put Table 8."""
+        import pandas as pd
+
+        from stages.reporting import load, table8
+
+        grid, config = self._grid, self._config
+        folder = self._args.scores / self._suite
+        items = questions.items
+        told = [
+            load.read_scores(
+                self._told(teacher),
+                items,
+                [load.Cell(self._reader, seed, grid.base, teacher=teacher) for seed in grid.seeds],
+            )
+            for teacher in grid.other_teachers
+        ]
+        eighth = table8.build(
+            questions,
+            self._read_answers(folder / "answer.jsonl", items),
+            pd.concat(told, ignore_index=True) if told else None,
+            results,
+            self._teachers,
+            self._students,
+            grid,
+            self._reader,
+            self._prices,
+            load.read_paper(self._args.paper / "table8.csv"),
+            config,
+        )
+        tex = table8.to_tex(eighth, results, about, config.label(self._reader))
+        self._put("table8", table8.to_csv(eighth), tex)
+
     def _curves(self, trained: "Sequence[training.Cell]") -> "DataFrame":
         """Read the training logs."""
         from stages.reporting import losses
@@ -459,14 +650,35 @@ class _Report:
         logs = []
         for cell in trained:
             axes = {"learner": cell.learner, "method": cell.method, "seed": cell.seed}
-            frame = losses.read(cell_path("--log", self._args.log, axes))
+            frame = losses.read(self._path("log", axes))
             logs.append(losses.Log(cell.learner, cell.method, cell.models[0].objective, frame))
         return losses.build(logs)
+
+    def _outcomes_of_games(self) -> "Iterator[DataFrame]":
+        """Yield how requests of games and code ended, and of those trained on them."""
+        from stages.reporting import outcomes
+
+        if self._games is None:
+            return
+        for suite, steps in (
+            (self._games, ("respond", "answer", "revise", "evaluate", "forget")),
+            (self._suite, ("forget",)),
+        ):
+            for step in steps:
+                path = self._args.scores / suite / f"{step}.jsonl"
+                yield outcomes.of_scores(read_jsonl(path, Score))
+        for teacher in self._grid.other_teachers:
+            yield outcomes.of_scores(read_jsonl(self._told(teacher), Score))
+
+    def _told(self, teacher: str) -> Path:
+        """Return the scores of retries with the feedback of one of the other teachers."""
+        folder: Path = self._args.scores / self._suite / "teachers"
+        return folder / f"{teacher}.jsonl"
 
     def _put_outcomes(self, results: "Results") -> None:
         from stages.reporting import outcomes
 
-        folder = self._args.scores / SUITE
+        folder = self._args.scores / self._suite
         asked = (*self._grid.asked, *self._grid.compared, *self._grid.own)
         choosers = [slug for slug in self._selectors if slug != BY_LOGITS]
         ends = outcomes.build(
@@ -478,17 +690,27 @@ class _Report:
                         *("evaluate", "revise_tuned"),
                     )
                 ),
+                *self._outcomes_of_games(),
                 outcomes.of_exchanges(
-                    ("feedback", record.teacher, record.condition, record.exchange)
-                    for record in self._feedback(results.items, asked)
+                    self._suite,
+                    (
+                        ("feedback", record.teacher, record.condition, record.exchange)
+                        for record in self._feedback(results.items, asked)
+                    ),
                 ),
                 outcomes.of_exchanges(
-                    ("judge", record.teacher, record.verdict, record.exchange)
-                    for record in self._judgements(results.items)
+                    self._suite,
+                    (
+                        ("judge", record.teacher, record.verdict, record.exchange)
+                        for record in self._judgements(results.items)
+                    ),
                 ),
                 outcomes.of_exchanges(
-                    ("select", record.chooser, record.selector, record.exchange)
-                    for record in self._selections(results.items, choosers)
+                    self._suite,
+                    (
+                        ("select", record.chooser, record.selector, record.exchange)
+                        for record in self._selections(results.items, choosers)
+                    ),
                 ),
             ]
         )

@@ -16,6 +16,7 @@ from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
+from stages.playing import add_arguments as add_environments
 from stages.roles import Role
 
 PARAMS = ("students.{student}",)
@@ -27,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", required=True, help="slug under `students`")
     parser.add_argument("--seed", type=int, required=True, help="seed of the sampling")
     add_arguments(parser)
+    add_environments(parser)
     add_asking(parser, "Trajectories to write (JSONL)")
     return parser
 

@@ -12,19 +12,23 @@ tau_f ~ pi(. given COMBINE(i, tau_i, f)); COMBINE gives "the prompt, original an
 as the chat history with the feedback given to the model as in the Student Retry Prompt" (5.1.2).
 Where a feedback failed or was refused, the original answer stands. With `--teacher` it is the
 teacher that is given the student's conversation: a target of feedback-following finetuning (5.2).
+In environments (`--environments`, `--items`, `--turns`) the episode is played again to its end.
 """
 
 import argparse
+from pathlib import Path
 
 from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
 from stages.models.chat import Conversation
 from stages.params import Params
+from stages.playing import add_arguments as add_environments
 from stages.retrying import add_arguments, ask, read_pairs, retry_items
 from stages.roles import Role
 
 PARAMS = ("students.{student}",)
 PARAMS_TEACHER = ("teachers.{teacher}",)
+PARAMS_TEACHER_GAMES = PARAMS_TEACHER
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     who.add_argument("--student", help="slug under `students`")
     who.add_argument("--teacher", help="slug under `teachers`, who tries in the student's place")
     parser.add_argument("--seed", type=int, required=True, help="seed of the sampling")
+    parser.add_argument("--items", type=Path, help="Items (JSONL), of environments")
+    parser.add_argument("--turns", type=Path, help="prompt of an environment's later turns (Jinja)")
+    add_environments(parser)
     add_arguments(parser)
     add_asking(parser, "tau_f to write (JSONL)")
     return parser

@@ -21,22 +21,32 @@ class Run:
         """Take the cell's name and how to open its model (opened only if there is work)."""
         self._cell = cell
         self._open = model
+        self._model: ChatModel | None = None
         self._facts: dict[str, object] = {"cell": cell}
+        self._replies: list[Completion] = []
         self._answers: list[Record] = []
+        self._seconds_to_open = 0.0
+        self._seconds_to_answer = 0.0
+
+    def _opened(self) -> ChatModel:
+        if self._model is None:
+            started = time.monotonic()
+            self._model = self._open()
+            self._seconds_to_open = time.monotonic() - started
+        return self._model
 
     def generate(
         self, conversations: Sequence[Conversation], sampling: Sampling
     ) -> list[Completion]:
-        """Return one completion a conversation.
+        """Return one completion a conversation. May be called turn after turn; facts add up.
 
         Raises:
             UserError: more than 2 % of them are errors.
         """
+        model = self._opened()
         started = time.monotonic()
-        model = self._open()
-        opened = time.monotonic()
         replies = model.generate(conversations, sampling) if conversations else []
-        ended = time.monotonic()
+        self._seconds_to_answer += time.monotonic() - started
         errors = [reply for reply in replies if reply.finish_reason in ("error", "bad_request")]
         if len(errors) > MOST_ERRORED * len(replies):
             raise UserError(
@@ -44,15 +54,16 @@ class Run:
                 f"{MOST_ERRORED:.0%}; the first: {errors[0].detail}; what succeeded is kept in the "
                 "call log, so a new run asks only for the rest"
             )
-        self._answers = model.answers(conversations, sampling)
+        self._answers += model.answers(conversations, sampling)
+        self._replies += replies
         self._facts |= {
             "model": model.facts(),
-            "requests": len(replies),
-            "prompt_tokens": sum(reply.prompt_tokens or 0 for reply in replies),
-            "completion_tokens": sum(reply.completion_tokens or 0 for reply in replies),
-            "finish_reasons": dict(Counter(reply.finish_reason for reply in replies)),
-            "seconds_to_open": round(opened - started, 3),
-            "seconds_to_answer": round(ended - opened, 3),
+            "requests": len(self._replies),
+            "prompt_tokens": sum(reply.prompt_tokens or 0 for reply in self._replies),
+            "completion_tokens": sum(reply.completion_tokens or 0 for reply in self._replies),
+            "finish_reasons": dict(Counter(reply.finish_reason for reply in self._replies)),
+            "seconds_to_open": round(self._seconds_to_open, 3),
+            "seconds_to_answer": round(self._seconds_to_answer, 3),
         }
         return replies
 
@@ -74,15 +85,14 @@ class Run:
         Raises:
             UserError: the engine cannot score given text.
         """
-        started = time.monotonic()
-        model = self._open()
+        model = self._opened()
         opened = time.monotonic()
         scores = model.score(conversations, replies) if conversations else []
         self._facts |= {
             "model": model.facts(),
             "requests": len(scores),
             "scored_tokens": sum(score.tokens for score in scores),
-            "seconds_to_open": round(opened - started, 3),
+            "seconds_to_open": round(self._seconds_to_open, 3),
             "seconds_to_answer": round(time.monotonic() - opened, 3),
         }
         return scores

@@ -34,6 +34,8 @@ def parser() -> argparse.ArgumentParser:
     # What is answered: items, or trajectories with feedback.
     answering.add_arguments(parser, required=False)
     retrying.add_arguments(parser, required=False)
+    # Best-of-k is of questions (5.2).
+    parser.set_defaults(environments=None)
     add_arguments(parser, "Trajectories to write (JSONL)")
     return parser
 

@@ -5,27 +5,32 @@ r"""Score: how every trajectory of one step did; a pure function of (item, traje
         --trajectories 'data/revise/bbh/{condition}-{student}-{seed}.jsonl' \
         --out data/score/bbh/revise.jsonl
 
-`--trajectories` is a pattern over the axes of the step; the cells are those that params.yaml
-declares, and a missing one is an error. A changed extraction rule is scored anew without generating
-anything. For the step `select`, `--selections` is a pattern as well, and what is scored is the
-candidate that each selection comes to.
+`--rules` is a file of extraction rules, or for games and code the folder of the environments; then
+programs are run in a sandbox, and where none can be had they are `not_run`. `--trajectories` is a
+pattern over the axes of the step; the cells are those that params.yaml declares (`--condition`: of
+that condition only; `--untuned`: without feedback-following finetuning), and a missing one is an
+error. A changed extraction rule is scored anew without generating anything. For the step `select`,
+`--selections` is a pattern as well, and what is scored is the candidate that each selection comes
+to. `forget` is `evaluate` on a suite that the student was not trained on; `teachers` are retries
+with the feedback of other teachers (Table 8).
 """
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stages.choices import Selector, chosen
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
+from stages.grading import open_grader
 from stages.grid import POOLS, cell_path
 from stages.params import Params
 from stages.records import Choice, Item, Score, Selection, Trajectory, read_jsonl, write_jsonl
 from stages.roles import Role
-from stages.tasks.extraction import Rules, load_rules
+from stages.tasks.grade import Grade
 
 PARAMS_RESPOND = ("grid.students", "grid.seeds")
 PARAMS_ANSWER = ("teachers",)
@@ -34,6 +39,14 @@ PARAMS_SAMPLE = ("grid.students", "grid.seeds", "grid.draws")
 PARAMS_SELECT = ("grid.students", "selectors", "grid.seeds", "grid.draws")
 PARAMS_EVALUATE = ("grid.learners", "grid.tuned", "methods", "following", "grid.seeds")
 PARAMS_REVISE_TUNED = ("grid.tuned", "following", "grid.seeds")
+PARAMS_TEACHERS = ("grid.seeds",)
+PARAMS_FORGET = ("grid.learners", "methods", "grid.seeds")
+# Of environments: one condition, and no students tuned on following feedback.
+PARAMS_RESPOND_GAMES = PARAMS_RESPOND
+PARAMS_ANSWER_GAMES = PARAMS_ANSWER
+PARAMS_REVISE_GAMES = ("grid.students", "grid.seeds")
+PARAMS_EVALUATE_GAMES = PARAMS_FORGET
+PARAMS_FORGET_GAMES = PARAMS_FORGET
 Keys = dict[str, Any]
 _DECLARED = {
     "respond": PARAMS_RESPOND,
@@ -43,6 +56,8 @@ _DECLARED = {
     "select": PARAMS_SELECT,
     "evaluate": PARAMS_EVALUATE,
     "revise_tuned": PARAMS_REVISE_TUNED,
+    "teachers": PARAMS_TEACHERS,
+    "forget": PARAMS_FORGET,
 }
 
 
@@ -52,30 +67,47 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--params", type=Path, required=True, help="params file")
     parser.add_argument("--step", required=True, choices=list(_DECLARED))
     parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
-    parser.add_argument("--rules", type=Path, required=True, help="extraction rules (YAML)")
+    parser.add_argument(
+        "--rules", type=Path, required=True, help="extraction rules (YAML), or environments"
+    )
     parser.add_argument("--trajectories", required=True, help="file pattern over the step's axes")
     parser.add_argument("--selections", help="file pattern, for the step select")
+    parser.add_argument("--teacher", help="for the step teachers: who gave the feedback")
+    parser.add_argument("--condition", help="for the step revise: only this one")
+    parser.add_argument(
+        "--untuned", action="store_true", help="for the step evaluate: methods of `methods` only"
+    )
     parser.add_argument("--out", type=Path, required=True, help="Scores to write (JSONL)")
     return parser
 
 
 def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     """Yield the declared cells of the step, in the order of params.yaml."""
-    params = Params(args.params, _DECLARED[args.step])
-    if args.step in ("evaluate", "revise_tuned"):
-        yield from _trained(args.step, params)
+    declared = _DECLARED[args.step]
+    if args.step == "revise" and args.condition is not None:
+        declared = PARAMS_REVISE_GAMES
+    if args.step == "evaluate" and args.untuned:
+        declared = PARAMS_EVALUATE_GAMES
+    params = Params(args.params, declared)
+    if args.step in ("evaluate", "revise_tuned", "forget"):
+        yield from _trained(args, params)
         return
     axes: dict[str, Iterable[object]] = {}
     if args.step == "answer":
         axes["teacher"] = params.get("teachers", dict[str, Role])
+    if args.step == "teachers":
+        axes["teacher"] = [args.teacher]
     if args.step == "revise":
-        axes["condition"] = params.get("conditions", dict[str, Condition])
+        axes["condition"] = [args.condition]
+        if args.condition is None:
+            axes["condition"] = params.get("conditions", dict[str, Condition])
     if args.step in ("sample", "select"):
         axes["pool"] = POOLS
     if args.step == "select":
         axes["selector"] = params.get("selectors", dict[str, Selector])
-    if args.step != "answer":
+    if args.step not in ("answer", "teachers"):
         axes["student"] = params.get("grid.students", list[str])
+    if args.step != "answer":
         axes["seed"] = params.get("grid.seeds", list[int])
     if args.step == "sample":
         axes["draw"] = params.get("grid.draws", list[int])
@@ -83,12 +115,14 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
         yield dict(zip(axes, values, strict=True))
 
 
-def _trained(step: str, params: Params) -> Iterator[dict[str, object]]:
+def _trained(args: argparse.Namespace, params: Params) -> Iterator[dict[str, object]]:
     """Yield the cells of trained students: who learns from feedback, and who to follow it."""
-    runs = list(product(params.get("grid.tuned", list[str]), params.get("following", Keys)))
-    if step == "evaluate":
+    runs: list[tuple[str, str]] = []
+    if args.step != "revise_tuned":
         learners = params.get("grid.learners", list[str])
-        runs = [*product(learners, params.get("methods", Keys)), *runs]
+        runs += product(learners, params.get("methods", Keys))
+    if args.step != "forget" and not args.untuned:
+        runs += product(params.get("grid.tuned", list[str]), params.get("following", Keys))
     for (learner, method), seed in product(runs, params.get("grid.seeds", list[int])):
         yield {"learner": learner, "method": method, "seed": seed}
 
@@ -112,9 +146,9 @@ def _check_items(
 
 
 def _selected(
-    args: argparse.Namespace, cell: dict[str, object], items: Mapping[str, Item], rules: Rules
-) -> Iterator[Score]:
-    """Yield the score of the selected candidate of each item."""
+    args: argparse.Namespace, cell: dict[str, object], items: Mapping[str, Item]
+) -> Iterator["_Scored"]:
+    """Yield the selected candidate of each item."""
     params = Params(args.params, PARAMS_SELECT)
     selector = params.get("selectors", dict[str, Selector])[str(cell["selector"])]
     draws = params.get("grid.draws", list[int])
@@ -128,20 +162,24 @@ def _selected(
             raise UserError(f"{path}: {item.id}: draw {min(unknown)} is not in grid.draws")
         draw, choice = chosen(selector, selection)
         tau = pool[draws[0] if draw is None else draw][item.id]
-        yield score(args.step, item, tau, rules, str(cell["selector"]), choice)
+        yield _Scored(item, tau, selector=str(cell["selector"]), choice=choice)
 
 
-def score(
-    step: str,
-    item: Item,
-    tau: Trajectory,
-    rules: Rules,
-    selector: str | None = None,
-    choice: Choice | None = None,
-) -> Score:
+class _Scored(NamedTuple):
+    """A trajectory to score, and what its cell says beyond it."""
+
+    item: Item
+    tau: Trajectory
+    selector: str | None = None
+    choice: Choice | None = None
+    teacher: str | None = None
+
+
+def _row(step: str, scored: _Scored, grade: Grade) -> Score:
     """Return how a trajectory did. A failed request is `errored`, never a wrong answer."""
-    reply = tau.last
-    grade = rules.grade(item, reply.text)
+    item, tau = scored.item, scored.tau
+    spoken = [turn.reply for turn in tau.exchanges]
+    cut = not tau.failed and any(reply.finish_reason == "length" for reply in spoken)
     return Score(
         step=step,
         suite=item.suite,
@@ -158,33 +196,55 @@ def score(
         tolerant=None if tau.failed else grade.tolerant,
         tolerant_score=0.0 if tau.failed else grade.tolerant_score,
         cues=grade.cues,
-        finish_reason=reply.finish_reason,
-        empty=not tau.failed and not reply.text.strip(),
+        finish_reason="length" if cut else tau.last.finish_reason,
+        empty=not tau.failed and not any(reply.text.strip() for reply in spoken),
         kept_original=tau.kept_original,
         flags=item.flags,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
+        prompt_tokens=_sum(reply.prompt_tokens for reply in spoken),
+        completion_tokens=_sum(reply.completion_tokens for reply in spoken),
         draw=tau.draw,
-        selector=selector,
-        choice=choice,
+        selector=scored.selector,
+        choice=scored.choice,
         method=tau.method,
+        teacher=scored.teacher,
+        rule=None if tau.failed else grade.rule,
+        checks=None if tau.failed else grade.checks,
+        rote=None if tau.failed else grade.rote,
     )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    """Return the tokens of all turns, None where any is not known."""
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
+
+
+def _scored(args: argparse.Namespace, items: Mapping[str, Item]) -> Iterator[_Scored]:
+    """Yield all trajectories of all declared cells."""
+    for cell in _cells(args):
+        if args.step == "select":
+            yield from _selected(args, cell, items)
+            continue
+        taus = _read(args, cell, items)
+        teacher = str(cell["teacher"]) if args.step == "teachers" else None
+        for item in items.values():
+            yield _Scored(item, taus[item.id], teacher=teacher)
 
 
 def main(args: argparse.Namespace) -> None:
     """Score every trajectory of every declared cell."""
-    items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
-    rules = load_rules(args.rules)
     if (args.step == "select") != (args.selections is not None):
         raise UserError("--selections belongs to --step select")
-    rows: list[Score] = []
-    for cell in _cells(args):
-        if args.step == "select":
-            rows += _selected(args, cell, items, rules)
-            continue
-        taus = _read(args, cell, items)
-        rows += [score(args.step, item, taus[item.id], rules) for item in items.values()]
-    write_jsonl(args.out, rows)
+    if (args.step == "teachers") != (args.teacher is not None):
+        raise UserError("--teacher belongs to --step teachers")
+    items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
+    scored = list(_scored(args, items))
+    with open_grader(args.rules) as grader:
+        grades = grader.grades([(each.item, each.tau) for each in scored])
+    write_jsonl(
+        args.out,
+        [_row(args.step, each, grade) for each, grade in zip(scored, grades, strict=True)],
+    )
 
 
 if __name__ == "__main__":

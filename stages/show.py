@@ -24,8 +24,9 @@ from stages.models.template import rendered
 from stages.params import Params
 from stages.pipeline import cell_arguments
 from stages.records import Completion, Exchange, Feedback, Item, Trajectory, read_jsonl, write_jsonl
+from stages.training.config import Lessons
 
-PARAMS = ("students", "conditions", "grid")
+PARAMS = ("students", "conditions", "lessons", "grid")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -74,7 +75,16 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
         "teacher": grid.teacher,
     }
 
+    played = axes["suite"] in grid.games
+    if (
+        played
+        and args.condition
+        != params.get("lessons", dict[str, Lessons])[str(axes["suite"])].condition
+    ):
+        raise UserError(f"{args.item}: games are given the feedback of their lessons only")
+
     def command(stage: str, parse: argparse.ArgumentParser) -> argparse.Namespace:
+        stage += "_games" if played and stage != "borrow" else ""
         return parse.parse_args(cell_arguments(args.pipeline, args.params, stage, **axes))
 
     first = command("respond", respond.parser())
@@ -100,9 +110,9 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     tau_file = scratch / "tau.jsonl"
     write_jsonl(tau_file, [tau])
 
-    stage = "feedback"
+    stage, answers = "feedback", None
     if args.condition in grid.compared:
-        stage = "feedback_compared"
+        stage = "feedback" if played else "feedback_compared"
         alone = command("answer", answer.parser())
         alone.items = one_item
         question = answer.conversations(alone)[0]
@@ -119,8 +129,7 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     else:
         told = command(stage, feedback.parser())
         told.items, told.trajectories = one_item, tau_file
-        if told.answers is not None:
-            told.answers = answers
+        told.answers = answers
     given = None
     if told.out.is_file():
         given = next((f for f in read_jsonl(told.out, Feedback) if f.item == item.id), None)
@@ -155,6 +164,8 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
             exchange=None,
         )
     retry = command("revise", revise.parser())
+    if played:
+        retry.items = one_item
     retry.trajectories, retry.feedback = tau_file, scratch / "feedback.jsonl"
     write_jsonl(retry.feedback, [given])
     if asked_again := revise.conversations(retry):

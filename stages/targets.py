@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 from stages.conversation import combine, neutralise
 from stages.records import Completion, Demonstration, Message, Preference, Trajectory
 
-Right = Literal["already_right", "judged_right"]
+Right = Literal["already_right", "judged_right", "not_run"]
+"""Who called an original answer right; of a program without a sandbox, nobody can tell."""
 Reason: TypeAlias = (
     Right
     | Literal[
@@ -20,6 +21,7 @@ Reason: TypeAlias = (
         "answer_changed",  # by cleaning
         "not_cleaned",  # the teacher gave no whole text
         "identical",  # nothing to prefer
+        "states_differ",  # before any action does: another game was played
         "not_matched",  # match_n: of no use to another arm
         "retry_failed",  # feedback-following: the student's
         "retry_truncated",
@@ -28,18 +30,17 @@ Reason: TypeAlias = (
 Example = Demonstration | Preference
 
 
-def unfit(target: Trajectory, cut: bool = False) -> Reason | None:
-    """Return why a trajectory with a reply cannot be a target, None if it can.
+def unfit(reply: Completion, cut: bool = False) -> Reason | None:
+    """Return why a reply cannot be a target, None if it can.
 
     A reply cut by the token limit has no end; trained on, it gets one in mid-sentence, which is
     right only where `cut` ones are wanted.
     """
-    replies = [exchange.reply for exchange in target.exchanges]
-    if not cut and any(reply.finish_reason == "length" for reply in replies):
+    if reply.failed:
+        return "target_failed"
+    if reply.finish_reason == "length" and not cut:
         return "target_truncated"
-    if not all(reply.text.strip() for reply in replies):
-        return "target_empty"
-    return None
+    return None if reply.text.strip() else "target_empty"
 
 
 def same(one: Completion, other: Completion) -> bool:

@@ -194,7 +194,11 @@ class House:
             "methods": dict(METHODS),
             "following": {"following_sft": FOLLOWING["following_sft"]},
             "grid": {
+                "questions": ["bbh"],
+                "games": [],
                 "teacher": "tutor",
+                "other_teachers": [],
+                "other_student": None,
                 "students": ["small"],
                 "learners": ["small"],
                 "tuned": ["small"],

@@ -22,9 +22,10 @@ from stages.tasks.bbh.bigbench import read_bigbench
 from stages.tasks.bbh.flags import flagged
 from stages.tasks.bbh.generators import arithmetic, boolean_expression, web_of_lies
 from stages.tasks.bbh.release import read_release
-from stages.tasks.bbh.subtasks import BigBenchFile, Prepared, load_subtasks
+from stages.tasks.bbh.subtasks import BigBenchFile, load_subtasks
 from stages.tasks.config import BigBenchSource, ReleaseSource, Suite
 from stages.tasks.formats import load_formats
+from stages.tasks.prepared import Prepared
 
 ROOT = Path(__file__).parent.parent
 SEEDS = st.integers(min_value=0, max_value=10**9)

@@ -25,6 +25,11 @@ from stages.params import read_yaml
 from stages.pipeline import cell_arguments
 
 ITEMS, TRAIN = 6, 3  # of the tiny scale
+GAMES = 4  # two of Hi-Lo, of up to seven turns, and two of Nash, on either side
+PLAYED = PLAYED_AGAIN = 2 * 7 + 2
+PLAYED_BY_TEACHER = 1 + 1 + 6 + 2  # greedy: both games open with the same request, asked once
+FEW = 2  # one of each
+FEW_AGAIN = 7 + 1
 
 
 @pytest.fixture
@@ -40,8 +45,9 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("CALL_LOG", str(tmp_path / "calls.jsonl"))
     monkeypatch.delenv("DVC_ROOT", raising=False)
     for module, stage in ((download, "download"), (prepare, "prepare")):
-        words = cell_arguments(Path("dvc.yaml"), Path("params.yaml"), stage, suite="bbh")
-        module.main(module.parser().parse_args(words))
+        for suite, kind in (("bbh", ""), ("games", "_games" if stage == "prepare" else "")):
+            words = cell_arguments(Path("dvc.yaml"), Path("params.yaml"), stage + kind, suite=suite)
+            module.main(module.parser().parse_args(words))
     return tmp_path
 
 
@@ -73,9 +79,9 @@ def test_requests_follow_the_grid(house: Path) -> None:
         # Of two learners, one an iteration of the other; nobody is asked for Lazy feedback.
         ("answer_train", "scripted"): TRAIN,
         ("respond_train", "tiny"): 2 * TRAIN,
-        ("judge_train", "scripted"): 2 * TRAIN,
+        ("judge_train", "scripted"): 2 * (TRAIN + GAMES),
         ("revise_train", "tiny"): 2 * TRAIN,
-        ("clean", "scripted"): 2 * TRAIN,
+        ("clean", "scripted"): 2 * (TRAIN + GAMES),
         ("evaluate", "tiny"): 2 * 2 * ITEMS,
         # Feedback tuning, by one method.
         ("feedback_following", "scripted"): TRAIN,
@@ -84,6 +90,23 @@ def test_requests_follow_the_grid(house: Path) -> None:
         ("evaluate_following", "tiny"): ITEMS,
         ("feedback_tuned", "scripted"): ITEMS,
         ("revise_tuned", "tiny"): ITEMS,
+        # Each trained on the one suite and asked on the other.
+        ("evaluate_forget", "tiny"): 2 * 2 * ITEMS,
+        ("evaluate_forget_games", "tiny"): 2 * 2 * PLAYED,
+        # Games: what is played is reckoned to its last turn.
+        ("answer_games", "scripted"): PLAYED_BY_TEACHER,
+        ("respond_games", "tiny"): PLAYED,
+        ("judge_games", "scripted"): GAMES,
+        ("feedback_games", "scripted"): GAMES,
+        ("revise_games", "tiny"): PLAYED_AGAIN,
+        ("answer_train_games", "scripted"): PLAYED_BY_TEACHER,
+        ("respond_train_games", "tiny"): 2 * PLAYED,
+        ("feedback_train_games", "scripted"): 2 * GAMES,
+        ("revise_train_games", "tiny"): 2 * PLAYED_AGAIN,
+        ("evaluate_games", "tiny"): 2 * 2 * PLAYED,
+        ("feedback_following_games", "scripted"): FEW,
+        ("revise_following_games", "tiny"): FEW_AGAIN,
+        ("revise_teacher_games", "scripted"): FEW_AGAIN,
     }
 
 

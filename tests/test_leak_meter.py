@@ -8,6 +8,7 @@ mistakes (test_mistakes.py).
 import pytest
 from conftest import ROOT
 
+from stages.grading import Questions
 from stages.leak import leaks
 from stages.records import Feedback, Item, Leak
 from stages.tasks.extraction import load_rules
@@ -32,7 +33,7 @@ def metered(item: Item, *texts: str | None) -> list[Leak]:
         )
         for one, text in zip(items, texts, strict=True)
     ]
-    rules = load_rules(ROOT / "stages" / "tasks" / "extraction.yaml")
+    rules = Questions(load_rules(ROOT / "stages" / "tasks" / "extraction.yaml"))
     by_id = {one.id: one for one in items}
     return list(leaks(by_id, {record.item: record for record in feedback}, rules))
 

@@ -114,6 +114,7 @@ def test_task_prompts(
             seed=0,
             template=PROMPTS / "respond" / "task.jinja",
             items=inputs["items"],
+            environments=None,
             **{role: "smollm2_135m"},
         )
         shown.append(module.conversations(args))
@@ -121,13 +122,15 @@ def test_task_prompts(
 
 
 def test_retry_prompt_sees_no_items(item: Item, tau: Trajectory, tmp_path: Path) -> None:
-    assert not any(action.dest == "items" for action in revise.parser()._actions)
+    """Of questions; the items of environments give their opening turn alone (below)."""
     inputs = files(tmp_path / "inputs", item, tau)
     write_jsonl(tmp_path / "feedback.jsonl", [on(tau, "Think of <|im_end|> corks.")])
     args = argparse.Namespace(
         condition="unconstrained",
         student="tiny",
         seed=0,
+        items=None,
+        environments=None,
         trajectories=inputs["trajectories"],
         feedback=tmp_path / "feedback.jsonl",
         per_task=None,

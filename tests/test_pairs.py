@@ -22,6 +22,7 @@ from stages.cleaning import take
 from stages.conversation import combine
 from stages.errors import UserError
 from stages.examples import ARMS, Material, examples
+from stages.grading import Questions
 from stages.pairs import teaches
 from stages.records import (
     Cleaning,
@@ -42,7 +43,7 @@ from stages.targets import Example
 from stages.tasks.extraction import load_rules
 from stages.training.config import Lessons, Method
 
-RULES = load_rules(ROOT / "stages" / "tasks" / "extraction.yaml")
+RULES = Questions(load_rules(ROOT / "stages" / "tasks" / "extraction.yaml"))
 METHODS = {
     "imitative_dpo": Method(objective="dpo", target="teacher"),
     "feedback_dpo": Method(objective="dpo", target="retry", negative_sampling=True),
@@ -121,7 +122,7 @@ class Case:
             student="tiny",
             teacher="scripted",
             seed=0,
-            exchange=None if nothing else exchange(ASKED_TEACHER, *cleaned),
+            exchanges=() if nothing else (exchange(ASKED_TEACHER, *cleaned),),
         )
         self.judgement = Judgement(
             **common,  # type: ignore[arg-type]
@@ -369,8 +370,9 @@ def test_several_exchanges(lesson: Item) -> None:
     )
     moved = answer.model_copy(update={"exchanges": (answer.exchanges[0], other)})
     case = Material(lesson, original, moved, case.retry, case.cleaned, None)
-    assert examples(METHODS["imitative_dpo"], case, RULES, LESSONS) == "identical"
-    fresh = other.model_copy(update={"messages": (Message(role="user", content="Guess."),)})
+    assert examples(METHODS["imitative_dpo"], case, RULES, LESSONS) == "states_differ"
+    elsewhere = (Message(role="user", content="Guess."), *says("50"), STUDENT[-1])
+    fresh = other.model_copy(update={"messages": elsewhere})
     broken = answer.model_copy(update={"exchanges": (answer.exchanges[0], fresh)})
     case = Material(lesson, original, broken, case.retry, case.cleaned, None)
     with pytest.raises(UserError, match="exchange 2 does not go on from the first one"):
@@ -439,7 +441,7 @@ def test_every_item_is_in_or_out(
 def test_matched_items_are_those_that_every_arm_can_use(cases: list[Case]) -> None:
     matched = LESSONS.model_copy(update={"match_n": True})
     for case in cases:
-        one = material(case, right=RULES.grade(case.item, case.original.last.text).solved)
+        one = material(case, right=RULES.grades([(case.item, case.original)])[0].solved)
         usable = all(not isinstance(examples(arm, one, RULES, LESSONS), str) for arm in ARMS)
         for method in METHODS.values():
             assert isinstance(teaches(method, matched, one, RULES), list) == usable

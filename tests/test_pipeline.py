@@ -28,7 +28,9 @@ from stages.pipeline import cell_arguments
 
 SCALES = ["laptop", "paper", "open", "tiny"]
 # What learns from pairs made of scored trajectories.
-LEARNT = {"pairs", "train_sft", "train_dpo", "evaluate"}
+LEARNT = {"pairs", "train_sft", "train_dpo", "evaluate", "evaluate_forget_games"}
+# ... and on the games' side.
+LEARNT_GAMES = {"pairs_games", "train_sft", "train_dpo", "evaluate_games", "evaluate_forget"}
 OUTPUT_FLAGS = {
     *("--out", "--calls", "--facts", "--train", "--test"),
     *("--tables", "--figures", "--metrics", "--dropped", "--log", "--runs"),
@@ -71,17 +73,34 @@ def files_of(outputs: Iterable[object]) -> set[str]:
 def wrong_code(root: Path, stage: PipelineStage) -> set[str]:
     """Return code that is declared and not needed, or needed and not declared."""
     declared: set[str] = set()
+    folders: set[str] = set()
     for path in files_of(stage.deps):
         if path.startswith("stages/"):
             # A folder stands for all modules in it, so all of them must be needed.
-            found = [root / path] if (root / path).is_file() else (root / path).glob("*.py")
-            declared |= {
-                f.relative_to(root).as_posix()
-                for f in found
-                if f.suffix != ".py" or not is_empty(f)
-            }
-    given = {word for word in words(stage) if word.startswith("stages/")}
-    return declared ^ (closure(root, module_of(stage)) | given)
+            declared |= {path} if (root / path).is_file() else modules(root, path)
+            folders |= set() if (root / path).is_file() else {path}
+    needed = set(closure(root, module_of(stage)))
+    for word in words(stage):
+        if (root / word).is_file() and word.startswith("stages/"):
+            needed.add(word)
+        elif word.startswith("stages/"):
+            # A package that is imported by name: the environments.
+            for file in modules(root, word):
+                needed |= closure(root, file.removesuffix(".py").replace("/", "."))
+    # What lies deeper in a folder is declared with it (the scripts that run inside the sandbox).
+    deeper = {
+        f
+        for f in needed
+        for d in folders
+        if f.startswith(f"{d}/") and f.count("/") > d.count("/") + 1
+    }
+    return declared ^ (needed - deeper)
+
+
+def modules(root: Path, folder: str) -> set[str]:
+    """Return the modules of a package that hold anything."""
+    found = (root / folder).glob("*.py")
+    return {f.relative_to(root).as_posix() for f in found if not is_empty(f)}
 
 
 def wrong_files(stage: PipelineStage) -> set[str]:
@@ -169,17 +188,34 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     # Learning: tiny goes through two iterations, and has a method of each objective.
     learners = 2 if scale == "tiny" else students
     methods, following = (2, 1) if scale == "tiny" else (5, 2)
-    for name in ("respond_train", "judge_train", "feedback_train", "revise_train", "clean"):
-        assert counts[name] == learners * seeds
+    for name in ("respond_train", "feedback_train", "revise_train"):
+        assert counts[name] == counts[f"{name}_games"] == learners * seeds
+    # What only reads texts has a cell for either suite.
+    for name in ("judge_train", "clean"):
+        assert counts[name] == learners * seeds * 2
     for name in ("feedback_following", "revise_following", "revise_teacher"):
-        assert counts[name] == students * seeds
-    assert counts["pairs"] == counts["evaluate"] == learners * methods * seeds
+        assert counts[name] == counts[f"{name}_games"] == students * seeds
+    for name in ("respond", "judge", "feedback", "revise"):
+        assert counts[f"{name}_games"] == students * seeds
+    for name in ("pairs", "evaluate", "evaluate_forget"):
+        assert counts[name] == counts[f"{name}_games"] == learners * methods * seeds
+    others = 2 if scale == "paper" else 0
+    for name in ("feedback_teachers", "revise_teachers"):
+        assert counts.get(name, 0) == others * seeds
     assert counts["following"] == counts["evaluate_following"] == students * following * seeds
     assert counts["feedback_tuned"] == counts["revise_tuned"] == students * following * seeds
-    assert counts["train_sft"] + counts["train_dpo"] == learners * methods * seeds
+    assert counts["train_sft"] + counts["train_dpo"] == learners * methods * seeds * 2
     tuned = counts["train_following_sft"] + counts.get("train_following_dpo", 0)
     assert tuned == students * following * seeds
-    assert total <= {"tiny": 75, "laptop": 85}.get(scale, 650)
+    assert total <= {"tiny": 125, "laptop": 135}.get(scale, 1050)
+
+
+def taught_on(name: str) -> str:
+    """Return the suite of the lessons that a cell of learning hangs on."""
+    stage, cell = name.split("@")
+    if stage.startswith("evaluate_forget"):
+        return {"evaluate_forget_games": "bbh", "evaluate_forget": "games"}[stage]
+    return cell.split("-")[0]
 
 
 def test_only_the_report_writes_reports(pipelines: dict[str, list[PipelineStage]]) -> None:
@@ -218,6 +254,7 @@ def test_a_change_reaches_its_own_cells_only(
     everything = {str(stage.name) for stage in stages}
     revised = {name for name in everything if name.startswith("revise@")}
     downstream = {"score_revise@bbh", "leak@bbh", "report"}
+    questions = {name for name in everything if "@games" not in name}
     params = yaml.safe_load((ROOT / "scales" / f"{scale}.yaml").read_text())
 
     for change in (
@@ -234,18 +271,20 @@ def test_a_change_reaches_its_own_cells_only(
     _, reached = stale(stages, path="stages/tasks/extraction.yaml")
     # Which answers are right decides whose feedback is borrowed; else nothing is generated anew.
     steps = ("respond", "answer", "revise", "sample", "select", "evaluate", "revise_tuned")
-    scored = {f"score_{step}@bbh" for step in steps} | {"fidelity@bbh"}
+    scored = {f"score_{step}@bbh" for step in steps} | {"fidelity@bbh", "score_forget@bbh"}
+    scored |= {"score_forget_games@games"}  # what is trained on questions
+    scored |= {name for name in everything if name.startswith("score_teachers@")}
     matched = {n for n in everything if n.startswith("borrow@") or "-another_item-" in n}
     # Nor is anybody trained anew unless the pairs differ: DVC stops where the bytes are the same.
-    learnt = {n for n in everything if n.split("@")[0] in LEARNT}
+    learnt = {n for n in everything if n.split("@")[0] in LEARNT and taught_on(n) == "bbh"}
     assert reached == scored | matched | learnt | {"leak@bbh", "report"}
 
     student = next(iter(params["students"]))
     _, reached = stale(stages, key=f"students.{student}.sampling.temperature")
     for name in everything - reached:
-        assert name.split("@")[0] in {"fetch", "download", "prepare", "answer", "score_answer"} or (
-            f"-{student}" not in name
-        )
+        step = name.split("@")[0].removesuffix("_games")
+        alone = {"fetch", "download", "prepare", "answer", "score_answer", "answer_train", "floors"}
+        assert step in alone or f"-{student}" not in name
     assert {n for n in everything if n.startswith("respond@") and student in n} <= reached
     if len(params["students"]) > 1:
         others = {n for n in everything - reached if n.startswith(("respond@", "revise@"))}
@@ -268,30 +307,48 @@ def test_a_change_reaches_its_own_cells_only(
         _, reached = stale(stages, **change)
         judged = {n for n in everything if n.startswith(("judge@bbh-explicit-", "judge_train@"))}
         # Negative sampling may go by it.
-        learnt = {n for n in everything if n.split("@")[0] in LEARNT}
-        assert reached == judged | learnt | {"score_evaluate@bbh", "report"}
+        learnt = {n for n in everything if n.split("@")[0] in LEARNT | LEARNT_GAMES}
+        games = {"score_evaluate_games@games", "score_forget@bbh", "score_forget_games@games"}
+        games |= {n for n in everything if n.startswith("judge_games@")}
+        assert reached == judged | learnt | games | {"score_evaluate@bbh", "report"}
 
     # What is trained hangs on how, and on what is trained on.
     _, reached = stale(stages, key="trainers.dpo.args.beta")
     dpo = {"imitative_dpo", "feedback_dpo", "following_dpo"}
     read = {"evaluate", "evaluate_following", "feedback_tuned", "revise_tuned"}
+    read |= {"evaluate_games", "evaluate_forget", "evaluate_forget_games"}
     own = {n for n in everything if n.split("@")[0] in read and dpo & set(n.split("-"))}
     trained = {n for n in everything if n.startswith(("train_dpo@", "train_following_dpo@"))}
-    assert len(trained) == len(dpo) * len(params["grid"]["seeds"]) * len(params["students"])
+    runs = 2 * len(("imitative_dpo", "feedback_dpo")) + 1  # on either suite, and on both
+    assert len(trained) == runs * len(params["grid"]["seeds"]) * len(params["students"])
     own |= trained
-    assert reached == own | {"score_evaluate@bbh", "score_revise_tuned@bbh", "report"}
+    evaluated = {"score_evaluate@bbh", "score_evaluate_games@games"}
+    evaluated |= {"score_forget@bbh", "score_forget_games@games"}
+    assert reached == own | evaluated | {"score_revise_tuned@bbh", "report"}
     _, reached = stale(stages, key="methods.feedback_sft.only_solved_targets")
-    read = {"pairs", "train_sft", "evaluate"}
+    read = LEARNT | LEARNT_GAMES
     own = {n for n in everything if n.split("@")[0] in read and "-feedback_sft-" in n}
-    assert reached == own | {"score_evaluate@bbh", "report"}
+    assert reached == own | evaluated | {"report"}
     _, reached = stale(stages, path="prompts/clean/clean.jinja")
     assert {n.split("@")[0] for n in reached} == {
-        *("clean", "fidelity", "pairs", "train_sft", "train_dpo", "evaluate"),
-        *("score_evaluate", "report"),
+        *("clean", "fidelity", "fidelity_games", "report"),
+        *(LEARNT | LEARNT_GAMES),
+        *(name.split("@")[0] for name in evaluated),
     }
     _, reached = stale(stages, key="lessons.bbh.match_n")
     assert {n.split("@")[0] for n in reached} >= {"pairs", "following", "train_sft", "report"}
     assert not {n for n in reached if n.startswith(("respond", "feedback_train", "revise_train"))}
+
+    # An environment reaches what is played, and no question but those of who learnt from games.
+    _, reached = stale(stages, path="stages/tasks/environments")
+    taught = {n for n in everything if n.startswith("evaluate_forget@") or "following" in n}
+    taught |= {n for n in everything if n.startswith(("feedback_tuned@", "revise_tuned@"))}
+    assert {n for n in reached & questions if n != "report"} <= taught | {
+        *("score_evaluate@bbh", "score_forget@bbh", "score_revise_tuned@bbh"),
+    }
+    assert {"respond_games", "score_respond_games", "pairs_games"} <= {
+        n.split("@")[0] for n in reached
+    }
 
     _, reached = stale(stages, key="suites.bbh.test")
     assert "download@bbh" not in reached

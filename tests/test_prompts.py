@@ -28,6 +28,7 @@ def values(item: Item, tau: Trajectory) -> dict[str, object]:
     turn = {"prompt": tau.exchanges[0].messages[-1].content, "reply": tau.last.text}
     return {
         "respond/task": {"question": item.question, "answer_format": item.answer_format},
+        "respond/game": {"question": "I think of a number.", "answer_format": "a number"},
         "feedback/unconstrained": {"turns": [turn], "sentences": 3},
         "feedback/ground_truth": {"turns": [turn], "sentences": 3, "target": item.target},
         "feedback/teacher_answer": {
@@ -52,6 +53,12 @@ def values(item: Item, tau: Trajectory) -> dict[str, object]:
         },
         "feedback/self_feedback": {"turns": [turn], "sentences": 3},
         "revise/retry": {"feedback": RETRY},
+        "revise/game": {
+            "feedback": RETRY,
+            "question": "I think of a number.",
+            "answer_format": "a number",
+            "several_turns": True,
+        },
         "judge/explicit": {"turns": [turn], "sentences": None},
         "judge/implicit": {"turns": [turn], "sentences": 3},
         "clean/clean": {"reply": f"Here's my new answer.\n{tau.last.text}"},

@@ -255,15 +255,23 @@ def exchange(prompt: str, reply: str) -> Exchange:
     return Exchange(messages=opening("Be kind.", prompt), reply=completion)
 
 
-def test_combine_takes_the_last_exchange() -> None:
-    first, last = exchange("one", "1"), exchange("two", "")
-    shown = combine([first, last], "again")
-    assert [(message.role, message.content) for message in shown] == [
-        ("system", "Be kind."),
-        ("user", "two"),
-        ("assistant", ""),
-        ("user", "again"),
-    ]
+def test_combine_goes_on_from_the_last_turn_of_the_opening_conversation() -> None:
+    first = exchange("one", "1")
+    said = Message(role="assistant", content="1")
+    messages = (*first.messages, said, Message(role="user", content="two"))
+    second = Exchange(messages=messages, reply=Completion(text="2", finish_reason="stop"))
+    # A guess, say, in a conversation of its own: what is said there is not shown.
+    aside = exchange("three", "3")
+    for played in ([first, second], [first, second, aside]):
+        shown = combine(played, "again")
+        assert [(message.role, message.content) for message in shown] == [
+            ("system", "Be kind."),
+            ("user", "one"),
+            ("assistant", "1"),
+            ("user", "two"),
+            ("assistant", "2"),
+            ("user", "again"),
+        ]
 
 
 def test_an_empty_system_prompt_is_sent_and_none_is_not() -> None:

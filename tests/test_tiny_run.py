@@ -26,30 +26,36 @@ from scripted_teacher import ScriptedTeacher
 pytestmark = pytest.mark.slow
 
 ITEMS, TRAIN = 6, 3  # 2 and 1 of each of 3 subtasks
+# Two games of Hi-Lo and two of Nash on either side. The teacher is greedy, says the same to
+# the same words, and never a number, so that its two games of seven turns are one.
+GAMES, FEW, HILO, NASH = 4, 2, 7, 2
 # What the teacher is asked: its own answers, two conditions, one verdict, two pools to choose from.
 # On the train items its answers, and for each of two iterations verdicts and cleaning; nobody is
-# asked for Lazy feedback. Feedback tuning: feedback, retries, feedback on what the tuned one says.
+# asked for Lazy feedback, which the questions' lessons have. Feedback tuning: feedback, retries,
+# feedback on what the tuned one says.
 CALLS = {
-    "answer": ITEMS,
-    "feedback": 2 * ITEMS,
-    "judge": ITEMS,
+    "answer": ITEMS + HILO + NASH,
+    "feedback": 2 * ITEMS + GAMES,
+    "judge": ITEMS + GAMES,
     "select": 2 * ITEMS,
-    "answer_train": TRAIN,
-    "judge_train": 2 * TRAIN,
-    "clean": 2 * TRAIN,
-    "feedback_following": TRAIN,
-    "revise_teacher": TRAIN,
+    "answer_train": TRAIN + HILO + NASH,
+    "judge_train": 2 * (TRAIN + GAMES),
+    "feedback_train": 2 * GAMES,
+    "clean": 2 * (TRAIN + 2 * HILO + NASH),
+    "feedback_following": TRAIN + FEW,
+    "revise_teacher": TRAIN + HILO + 1,
     "feedback_tuned": ITEMS,
 }
 # The student runs here; only the teacher is behind a server.
 FREE = (
-    *("respond", "revise", "sample", "respond_train", "feedback_train", "revise_train"),
-    *("revise_following", "evaluate", "revise_tuned"),
+    *("respond", "revise", "sample", "respond_train", "revise_train"),
+    *("revise_following", "evaluate", "forget", "revise_tuned"),
 )
 # What hangs on the condition Teacher Answer. DVC stops where a cell gives the same bytes as before,
 # and noise is often scored alike: the first two always run, the others if there is something new.
 FEEDBACK = "feedback_compared@bbh-teacher_answer-tiny-0"
 OWN = {FEEDBACK, "revise@bbh-teacher_answer-tiny-0"}
+HEADLINES = ("table2", "table3", "table4", "table5", "table6")
 DOWNSTREAM = {"leak@bbh", "score_revise@bbh", "report"}
 
 
@@ -130,11 +136,18 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     # base, an adapter does; Lazy feedback asks nobody, another condition would.
     assert {line.split("@")[0] + ":" + line.split(":")[1] for line in unread} == {
         "prepare: data/raw/bbh",
+        "prepare_games: data/raw/games",
         *(
             f"{stage}: models/{model}"
             for stage, model in (
                 ("evaluate", "tiny"),
                 ("evaluate", "tiny-bbh-feedback_sft_cleaned-0"),
+                ("evaluate_games", "tiny"),
+                ("evaluate_games", "tiny-bbh-feedback_sft_cleaned-0"),
+                ("evaluate_forget", "tiny"),
+                ("evaluate_forget", "tiny-bbh-feedback_sft_cleaned-0"),
+                ("evaluate_forget_games", "tiny"),
+                ("evaluate_forget_games", "tiny-bbh-feedback_sft_cleaned-0"),
                 ("evaluate_following", "tiny"),
                 ("revise_tuned", "tiny"),
                 ("feedback_train", "scripted"),
@@ -143,7 +156,7 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     }
     listed = set(clone.run("dvc", "stage", "list", "--name-only").split())
     assert cells == listed
-    assert len(cells) <= 75
+    assert len(cells) <= 125
     # Nothing is asked twice: what one stage asks as another did comes out of the call log.
     assert len(teacher.requests) == len(asked(clone)) <= sum(CALLS.values())
     for name, labels in (
@@ -153,6 +166,11 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
         ("controls", ("Another Item", "Praise", "Self Feedback", "Majority vote")),
         ("transitions", ("Another Item", "paper, 7B")),
         ("table5", ("Baseline", "Feedback DPO", "Feedback SFT*")),
+        ("table6", ("Teacher", "Baseline", "HILO", "NEG")),
+        ("table7", ("Hi-Lo", "Nash")),
+        ("table8", ("Scripted", "Tiny")),
+        ("games_retry", ("HILO", "NEG")),
+        ("forgetting", ("Feedback DPO",)),
         ("figure3", ("learning", "warmup")),
     ):
         table = (clone.root / "reports" / "tables" / f"{name}.tex").read_text()
@@ -161,7 +179,7 @@ def test_everything_runs_once(clone: Clone, teacher: ScriptedTeacher, tmp_path: 
     assert "Praise" not in third  # a control is not in the paper's own table
     assert (clone.root / "reports" / "figures" / "best_of_k.pdf").is_file()
     headline = json.loads((clone.root / "reports" / "metrics.json").read_text())
-    assert all("tiny" in headline[table] for table in ("table2", "table3", "table4", "table5"))
+    assert all("tiny" in headline[table] for table in HEADLINES)
     clone.run("dvc", "plots", "show", "-o", str(tmp_path / "plots"))
     plots = (tmp_path / "plots" / "index.html").read_text()
     assert "feedback_dpo" in plots
@@ -237,7 +255,16 @@ def test_a_changed_regex_generates_nothing(clone: Clone, teacher: ScriptedTeache
     (clone.root / "stages" / "tasks" / "extraction.yaml").write_text(text + "\n# touched\n")
     cells = clone.repro()
     # Which answers are right decides whose feedback is borrowed, so that is paired anew.
-    steps = ("respond", "answer", "revise", "sample", "select", "evaluate", "revise_tuned")
+    steps = (
+        "respond",
+        "answer",
+        "revise",
+        "sample",
+        "select",
+        "evaluate",
+        "revise_tuned",
+        "forget",
+    )
     scores = {f"score_{step}@bbh" for step in steps}
     # Negative sampling goes by what is right, so pairs are made anew; they are the same.
     pairs = {cell for cell in cells if cell.startswith("pairs@")}
@@ -279,7 +306,8 @@ def test_an_added_student_runs_its_own_cells(clone: Clone, teacher: ScriptedTeac
     cells = clone.repro()
     assert {cell for cell in cells if "other" not in cell} == {
         *(f"score_{step}@bbh" for step in ("respond", "revise", "sample", "select")),
-        "leak@bbh",
+        *("score_respond_games@games", "score_revise_games@games"),
+        *("leak@bbh", "leak_games@games"),
         "report",
     }
     assert "fetch@other" in cells

@@ -13,6 +13,7 @@ import pandas as pd
 
 from stages.choices import Selector, values
 from stages.errors import UserError
+from stages.floors import Floor
 from stages.records import (
     Completion,
     Feedback,
@@ -79,11 +80,14 @@ class Cell(NamedTuple):
     draw: int | None = None
     selector: str | None = None
     method: str | None = None
+    teacher: str | None = None
 
     def __str__(self) -> str:
         name = f"student {self.student}, condition {self.condition or 'none'}, seed {self.seed}"
         if self.method:
             name += f", method {self.method}"
+        if self.teacher:
+            name += f", teacher {self.teacher}"
         if self.draw is not None:
             name += f", draw {self.draw}"
         return name + (f", selector {self.selector}" if self.selector else "")
@@ -103,7 +107,9 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
         score, tolerant (score); matched, solved, unparsed, truncated, errored, kept (original),
         which are 0 or 1; prompt_tokens and completion_tokens, none where the original was kept,
         since nobody was asked. A reply without an answer is unparsed where it ended by itself and
-        truncated where the token limit cut it: that is no failure of the extraction.
+        truncated where the token limit cut it: that is no failure of the extraction. A program that
+        was not run has NaN for scores and solved, and is neither right nor wrong: not_run is 1.
+        rule and checks are those of `Score`; teacher is none where only one gave feedback.
 
     Raises:
         UserError: a row outside the grid or the items, an item twice in a cell, a cell that is
@@ -113,9 +119,12 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
     rows = []
     for line, score in enumerate(read_jsonl(path, Score), start=1):
         draw = None if score.selector else score.draw
-        cell = Cell(score.model, score.seed, score.condition, draw, score.selector, score.method)
+        cell = Cell(
+            *(score.model, score.seed, score.condition, draw, score.selector, score.method),
+            score.teacher,
+        )
         matched = score.outcome in ("correct", "incorrect")
-        errored = score.outcome == "errored"
+        errored, not_run = score.outcome == "errored", score.outcome == "not_run"
         _check_row(f"{path}:{line}", items, seen, cell, score.item)
         if score.score > 0 and not matched:
             raise UserError(f"{path}:{line}: item {score.item!r} scores without an answer")
@@ -131,10 +140,15 @@ def read_scores(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.Da
                 "item": score.item,
                 "answer": score.strict,
                 "tolerant_answer": score.tolerant,
-                "score": score.score,
-                "tolerant": score.tolerant_score,
+                "score": nan if not_run else score.score,
+                "tolerant": nan if not_run else score.tolerant_score,
                 "matched": float(matched),
-                "solved": float(score.solved),
+                "solved": nan if not_run else float(score.solved),
+                "not_run": float(not_run),
+                "rule": score.rule,
+                "checks": score.checks,
+                "rote": score.rote,
+                "teacher": score.teacher,
                 "unparsed": float(score.outcome == "unparsed" and not score.truncated),
                 "truncated": float(score.outcome == "unparsed" and score.truncated),
                 "errored": float(errored),
@@ -266,6 +280,31 @@ def read_fidelity(path: Path, items: Collection[str], cells: Iterable[Cell]) -> 
         rows.append(fidelity.model_dump())
     _check_whole(path, train, seen)
     return pd.DataFrame(rows)
+
+
+def read_floors(path: Path, items: pd.DataFrame) -> pd.DataFrame:
+    """Read what blind players score on the test items: a row a player and item, as `Floor`.
+
+    Raises:
+        UserError: a row outside the items, an item twice for a player, a player that lacks items of
+            an environment that it plays.
+    """
+    seen: dict[tuple[str, str], set[str]] = {}
+    rows = []
+    for line, floor in enumerate(read_jsonl(path, Floor), start=1):
+        at, name = f"{path}:{line}", f"the {floor.player} player"
+        if floor.item not in items.index:
+            raise UserError(f"{at}: item {floor.item!r} is not among the test items")
+        found = seen.setdefault((floor.task, floor.player), set())
+        if floor.item in found:
+            raise UserError(f"{at}: item {floor.item!r} twice for {name}")
+        found.add(floor.item)
+        rows.append(floor.model_dump())
+    for (task, player), found in seen.items():
+        missing = set(items.index[items["task"] == task]) - found
+        if missing:
+            raise UserError(f"{path}: the {player} player lacks items of {task}: {min(missing)}")
+    return pd.DataFrame(rows, columns=list(Floor.model_fields))
 
 
 def feedback_tokens(records: Iterable[Feedback], own: Collection[str]) -> pd.DataFrame:

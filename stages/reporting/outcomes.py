@@ -1,5 +1,7 @@
 """How requests ended: the replies of every step by finish reason, so that none is lost in silence.
 
+An episode of several turns counts once: as failed where it broke off, else as cut if any turn was.
+
 What is no answer (refused, filtered, a bad request, failed) is counted here beside what the token
 limit cut and what came back empty; no later step trains on it.
 """
@@ -15,10 +17,10 @@ from stages.reporting.latex import render
 
 REASONS: tuple[str, ...] = get_args(FinishReason)
 _STEPS = [
-    *("respond", "answer", "judge", "feedback", "revise", "sample", "select"),
-    *("evaluate", "revise_tuned"),
+    *("respond", "answer", "judge", "feedback", "revise", "teachers", "sample", "select"),
+    *("evaluate", "forget", "revise_tuned"),
 ]
-_KEYS = ["step", "model", "condition"]
+_KEYS = ["suite", "step", "model", "condition"]
 
 
 def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
@@ -28,6 +30,7 @@ def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
     """
     return pd.DataFrame(
         {
+            "suite": score.suite,
             "step": score.step,
             "model": score.model,
             "condition": score.method or score.condition or "",
@@ -39,14 +42,16 @@ def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
 
 
 def of_exchanges(
+    suite: str,
     asked: Iterable[tuple[str, str | None, str, Exchange | None]],
 ) -> pd.DataFrame:
-    """Return a row a request: step, model, condition (or what stands for it), and how it ended.
+    """Return a row a request of a suite: step, model, condition (or what stands for it), reason.
 
     Without an exchange there was nothing to ask about.
     """
     return pd.DataFrame(
         {
+            "suite": suite,
             "step": step,
             "model": model,
             "condition": condition,
@@ -60,7 +65,7 @@ def of_exchanges(
 
 
 def build(parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return counts by step (in the order of the pipeline), model and condition.
+    """Return counts by suite, step (in the order of the pipeline), model and condition.
 
     Columns: n; one for each finish reason; empty (replies without text, among those that ended or
     were cut); not_asked (the step before had brought nothing to ask about).
@@ -84,7 +89,12 @@ def to_tex(table: pd.DataFrame, labels: dict[str, str], scale: str) -> str:
     """Return the table as LaTeX, floats of a page each; `labels` are the printed names."""
     rows = table.to_dict(orient="records")
     for row in rows:
-        row["model"], row["condition"] = (labels.get(str(row[k]), "") for k in _KEYS[1:])
+        row["model"], row["condition"] = (labels.get(str(row[k]), "") for k in _KEYS[2:])
     template = Path(__file__).with_name("outcomes.tex.jinja")
-    pages = [rows[start : start + _PAGE] for start in range(0, len(rows), _PAGE)]
+    pages = [
+        of_suite[start : start + _PAGE]
+        for suite in dict.fromkeys(row["suite"] for row in rows)
+        for of_suite in [[row for row in rows if row["suite"] == suite]]
+        for start in range(0, len(of_suite), _PAGE)
+    ]
     return render(template, pages=pages, scale=scale)

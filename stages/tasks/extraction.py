@@ -12,7 +12,6 @@ tolerant extractor.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -21,7 +20,7 @@ from pydantic import AfterValidator
 from stages.errors import UserError
 from stages.params import Section, check, read_yaml
 from stages.records import Item
-from stages.tasks.formats import Family
+from stages.tasks.grade import Grade
 
 
 def _has_group(pattern: re.Pattern[str]) -> re.Pattern[str]:
@@ -50,30 +49,7 @@ class FamilyRule(Section):
 class _RuleFile(Section):
     cue: re.Pattern[str]
     opening: re.Pattern[str]
-    families: dict[Family, FamilyRule]
-
-
-@dataclass(frozen=True)
-class Grade:
-    """How one text did on one item.
-
-    Attributes:
-        outcome: correct, incorrect, or unparsed where the strict rule finds no answer.
-        score: 1.0 if the strict answer is the target, else 0.0.
-        solved: whether the item counts as solved.
-        strict: the normalised strict answer, None where there is none.
-        tolerant: the normalised tolerant answer, None where there is none.
-        tolerant_score: 1.0 if the tolerant answer is the target, else 0.0.
-        cues: how many answer lines the text has.
-    """
-
-    outcome: Literal["correct", "incorrect", "unparsed"]
-    score: float
-    solved: bool
-    strict: str | None
-    tolerant: str | None
-    tolerant_score: float
-    cues: int
+    families: dict[str, FamilyRule]
 
 
 def _letter(raw: str) -> str:
@@ -143,7 +119,7 @@ class Rules:
     def __init__(self, path: Path, content: _RuleFile) -> None:
         self._path = path
         self._content = content
-        self._rules: dict[str, FamilyRule] = dict(content.families.items())
+        self._rules = content.families
 
     def grade(self, item: Item, text: str) -> Grade:
         """Grade a reply to an item.

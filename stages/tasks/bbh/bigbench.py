@@ -18,7 +18,6 @@ from stages.tasks.bbh.generators import GENERATORS
 from stages.tasks.bbh.subtasks import (
     BigBenchFile,
     BigBenchProgram,
-    Prepared,
     Subtask,
     canonical,
     lettered,
@@ -26,6 +25,7 @@ from stages.tasks.bbh.subtasks import (
 )
 from stages.tasks.config import Suite
 from stages.tasks.formats import AnswerFormat, load_formats
+from stages.tasks.prepared import Prepared
 
 
 class _Example(BaseModel):

@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from stages.errors import UserError
 from stages.records import Item, first_error
 from stages.tasks.bbh.flags import flagged
-from stages.tasks.bbh.subtasks import LETTERS, Prepared, canonical, lettered, load_subtasks
+from stages.tasks.bbh.subtasks import LETTERS, canonical, lettered, load_subtasks
 from stages.tasks.config import ReleaseSource, Suite
 from stages.tasks.formats import Family, load_formats
+from stages.tasks.prepared import Prepared
 
 _OPTION = re.compile(r"\((?P<letter>[A-Z])\) ?(?P<text>.*)")
 

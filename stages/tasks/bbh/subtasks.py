@@ -1,9 +1,7 @@
 """The subtasks of Big-Bench Hard: what subtasks.yaml says, and what both sources share."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Literal
@@ -12,7 +10,6 @@ from pydantic import Field
 
 from stages.errors import UserError
 from stages.params import Section, check, read_yaml
-from stages.records import Item
 from stages.tasks.formats import Family
 
 MOST_OPTIONS = 18
@@ -44,15 +41,6 @@ class Subtask(Section):
 
     family: Family
     bigbench: BigBenchFile | BigBenchProgram
-
-
-@dataclass
-class Prepared:
-    """What a source gives: the items of each split, and why the other ones were left out."""
-
-    train: list[Item] = field(default_factory=list)
-    test: list[Item] = field(default_factory=list)
-    dropped: Counter[str] = field(default_factory=Counter)
 
 
 def load_subtasks() -> dict[str, Subtask]:

@@ -1,0 +1,1 @@
+"""Environments: Big-Bench Strategic Reasoning (Table 7), MBPP and HumanEval, one a module."""
