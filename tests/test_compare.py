@@ -80,7 +80,7 @@ def test_by_hand(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "4 items of 2 subtasks; exact McNemar test: p = 1.000" in text
     assert "better in B: 2\n  a2  (B) -> (A)\n  b1  (B) -> (A)\n" in text
     assert text.endswith("worse in B: 1\n  a1  (A) -> (B)\n")
-    assert "\nincorrect  2        1          0         0\n" in text
+    assert "\nincorrect  2        1          0         0        0\n" in text
 
 
 def test_seeds_are_averaged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
