@@ -255,7 +255,7 @@ def test_the_commands_are_right(house: Path) -> None:
         (CHECK, "scale: tiny", "scale: [tiny", "params.yaml:5: "),
         (CHECK, "scale: tiny", "scale: *tiny", "params.yaml:3: "),
         (CHECK, "scale: tiny", "scale: 2024-13-45", "params.yaml: "),
-        (CHECK, "grid:\n  teacher", "gird:\n  teacher", "params.yaml: "),
+        (CHECK, "grid:\n  questions", "gird:\n  questions", "params.yaml: "),
         (
             CHECK,
             "told: [lazy, praise]",
