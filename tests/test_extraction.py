@@ -254,6 +254,7 @@ def test_time_is_linear(unit: str, frame: str) -> None:
 @pytest.mark.parametrize(
     ("line", "instead", "message"),
     [
+        ("  yes_no:", "  maybe:", "rules.families.maybe"),
         ("    strict: '(.+)'", "    strict: '(.+'", "rules.families.words.strict"),
         ("    strict: '(.+)'", "    strict: '.+'", "no group"),
         ("    normalise: integer", "    normalise: int", "rules.families.integer.normalise"),
@@ -261,7 +262,6 @@ def test_time_is_linear(unit: str, frame: str) -> None:
     ],
 )
 def test_bad_rules_file(tmp_path: Path, line: str, instead: str, message: str) -> None:
-    """Another name is no mistake: that is how a suite of one's own gets a family (CONTRIBUTING)."""
     text = RULES_FILE.read_text(encoding="utf-8")
     assert line in text
     path = tmp_path / "rules.yaml"

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from stages.errors import UserError
 from stages.params import Section, check, read_yaml
 from stages.records import Item
+from stages.tasks.formats import Family
 from stages.tasks.grade import Grade
 
 
@@ -49,7 +50,8 @@ class FamilyRule(Section):
 class _RuleFile(Section):
     cue: re.Pattern[str]
     opening: re.Pattern[str]
-    families: dict[str, FamilyRule]
+    families: dict[Family, FamilyRule]
+    own: dict[str, FamilyRule] = Field(default_factory=dict)  # of suites of one's own
 
 
 def _letter(raw: str) -> str:
@@ -119,7 +121,7 @@ class Rules:
     def __init__(self, path: Path, content: _RuleFile) -> None:
         self._path = path
         self._content = content
-        self._rules = content.families
+        self._rules: dict[str, FamilyRule] = {**content.families, **content.own}
 
     def grade(self, item: Item, text: str) -> Grade:
         """Grade a reply to an item.
