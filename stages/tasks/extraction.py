@@ -121,7 +121,7 @@ class Rules:
     def __init__(self, path: Path, content: _RuleFile) -> None:
         self._path = path
         self._content = content
-        self._rules: dict[str, FamilyRule] = {**content.families, **content.own}
+        self._rules: dict[str, FamilyRule] = dict(content.families.items()) | content.own
 
     def grade(self, item: Item, text: str) -> Grade:
         """Grade a reply to an item.
