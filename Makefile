@@ -18,8 +18,9 @@ repro: install
 	python -m stages.check --params params.yaml --prompts prompts
 	dvc repro
 
+# A process a core: what tests compute is small, so that more threads in each would only wait.
 test: install check
-	pytest
+	OMP_NUM_THREADS=1 pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: install
 	ruff check .

@@ -8,6 +8,7 @@ r"""Report: the tables and figures out of the scored trajectories, beside the pa
         --log 'data/train/bbh/{learner}-{method}-{seed}.csv' \
         --dropped 'data/dropped/bbh/{learner}-{method}-{seed}.jsonl' \
         --environments stages/tasks/environments \
+        --games-feedback 'data/feedback/games/{condition}-{student}-{seed}.jsonl' \
         --games-judgements 'data/judge/games/{verdict}-{student}-{seed}.jsonl' \
         --games-training 'data/train/games/{learner}-{method}-{seed}.jsonl' \
         --games-dropped 'data/dropped/games/{learner}-{method}-{seed}.jsonl' \
@@ -72,7 +73,10 @@ R = TypeVar("R", Feedback, Judgement, Selection)
 BY_LOGITS = "student_logits"
 # The teacher has no seed axis: it answers once.
 TEACHER_SEED = 0
-GAMES_FLAGS = ("environments", "games_judgements", "games_training", "games_dropped")
+GAMES_FLAGS = (
+    *("environments", "games_feedback", "games_judgements"),
+    *("games_training", "games_dropped"),
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", required=True, help="the same, of its CSV")
     parser.add_argument("--dropped", required=True, help="file pattern over train's axes")
     parser.add_argument("--environments", type=Path, help="folder of the environments")
+    parser.add_argument("--games-feedback", help="as --feedback, of games and code")
     parser.add_argument("--games-judgements", help="as --judgements, of games and code")
     parser.add_argument("--games-training", help="as --training, of games and code")
     parser.add_argument("--games-dropped", help="as --dropped, of games and code")
@@ -403,11 +408,12 @@ class _Report:
         )
         over_k = curve.build(results, self._students, grid.base, config)
         self._put("best_of_k", over_k.to_csv(index=False, lineterminator="\n"))
-        self._put_outcomes(results)
+        games = self._read_games(self._games) if self._games else None
+        self._put_outcomes(results, games)
         fifth = self._put_training(results, trained, about, paper)
         curves = self._curves(trained)
         self._put("training_curves", curves.to_csv(index=False, lineterminator="\n"))
-        headline = self._put_games(self._games, results, about) if self._games else {}
+        headline = self._put_games(games, results, about) if games else {}
 
         for path, text in self._texts.items():
             write_text(path, text)
@@ -514,7 +520,6 @@ class _Report:
         retries = [load.Cell(student, seed, condition) for student, seed in runs]
         trained = _trained(self._learnt())
         verdicts = {grid.verdict: self._verdicts[grid.verdict]}
-        judgements = self._cells("games_judgements", Judgement, items, verdict=verdicts)
         return Games(
             items=items,
             environments=read_environments(args.environments, items["task"].unique()),
@@ -528,7 +533,7 @@ class _Report:
             taught=self._read_answers(folder / "answer.jsonl", items),
             trained=load.read_scores(folder / "evaluate.jsonl", items, trained),
             forgot=load.read_scores(folder / "forget.jsonl", items, trained),
-            judgements=load.judgements(judgements, verdicts),
+            judgements=load.judgements(self._judgements_of_games(items), verdicts),
             leaks=load.read_leaks(folder / "feedback.jsonl", items, retries),
             floors=load.read_floors(folder / "floor.jsonl", items),
         )
@@ -545,7 +550,7 @@ class _Report:
         return load.read_scores(path, items, cells)
 
     def _put_games(
-        self, suite: str, questions: "Results", about: Mapping[str, object]
+        self, results: "Games", questions: "Results", about: Mapping[str, object]
     ) -> dict[str, object]:
         """Put all that is about games and code, and return what `dvc metrics` shows of it."""
         from stages.reporting import (
@@ -560,7 +565,8 @@ class _Report:
         )
 
         config, methods, teacher = self._config, list(self._methods), self._grid.teacher
-        results, trained = self._read_games(suite), self._taught(suite, self._learnt())
+        suite = str(self._games)
+        trained = self._taught(suite, self._learnt())
         lessons = self._lessons[suite]
         about = {**about, "condition": config.label(lessons.condition)}
         paper = load.read_paper(self._args.paper / "table6.csv")
@@ -654,32 +660,43 @@ class _Report:
             logs.append(losses.Log(cell.learner, cell.method, cell.models[0].objective, frame))
         return losses.build(logs)
 
-    def _outcomes_of_games(self) -> "Iterator[DataFrame]":
+    def _judgements_of_games(self, items: "DataFrame") -> list[Judgement]:
+        return self._cells("games_judgements", Judgement, items, verdict=[self._grid.verdict])
+
+    def _outcomes_of_games(self, games: "Games") -> "Iterator[DataFrame]":
         """Yield how requests of games and code ended, and of those trained on them."""
         from stages.reporting import outcomes
 
-        if self._games is None:
-            return
-        for suite, steps in (
-            (self._games, ("respond", "answer", "revise", "evaluate", "forget")),
+        suite = str(self._games)
+        for of, steps in (
+            (suite, ("respond", "answer", "revise", "evaluate", "forget")),
             (self._suite, ("forget",)),
         ):
             for step in steps:
-                path = self._args.scores / suite / f"{step}.jsonl"
+                path = self._args.scores / of / f"{step}.jsonl"
                 yield outcomes.of_scores(read_jsonl(path, Score))
         for teacher in self._grid.other_teachers:
             yield outcomes.of_scores(read_jsonl(self._told(teacher), Score))
+        condition = self._lessons[suite].condition
+        if condition in self._asked:
+            feedback = self._cells("games_feedback", Feedback, games.items, condition=[condition])
+            yield outcomes.of_feedback(suite, feedback)
+        yield outcomes.of_judgements(suite, self._judgements_of_games(games.items))
 
     def _told(self, teacher: str) -> Path:
         """Return the scores of retries with the feedback of one of the other teachers."""
         folder: Path = self._args.scores / self._suite / "teachers"
         return folder / f"{teacher}.jsonl"
 
-    def _put_outcomes(self, results: "Results") -> None:
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        """The conditions whose feedback somebody is asked for."""
+        return (*self._grid.asked, *self._grid.compared, *self._grid.own)
+
+    def _put_outcomes(self, results: "Results", games: "Games | None") -> None:
         from stages.reporting import outcomes
 
         folder = self._args.scores / self._suite
-        asked = (*self._grid.asked, *self._grid.compared, *self._grid.own)
         choosers = [slug for slug in self._selectors if slug != BY_LOGITS]
         ends = outcomes.build(
             [
@@ -690,28 +707,10 @@ class _Report:
                         *("evaluate", "revise_tuned"),
                     )
                 ),
-                *self._outcomes_of_games(),
-                outcomes.of_exchanges(
-                    self._suite,
-                    (
-                        ("feedback", record.teacher, record.condition, record.exchange)
-                        for record in self._feedback(results.items, asked)
-                    ),
-                ),
-                outcomes.of_exchanges(
-                    self._suite,
-                    (
-                        ("judge", record.teacher, record.verdict, record.exchange)
-                        for record in self._judgements(results.items)
-                    ),
-                ),
-                outcomes.of_exchanges(
-                    self._suite,
-                    (
-                        ("select", record.chooser, record.selector, record.exchange)
-                        for record in self._selections(results.items, choosers)
-                    ),
-                ),
+                *(() if games is None else self._outcomes_of_games(games)),
+                outcomes.of_feedback(self._suite, self._feedback(results.items, self._asked)),
+                outcomes.of_judgements(self._suite, self._judgements(results.items)),
+                outcomes.of_choices(self._suite, self._selections(results.items, choosers)),
             ]
         )
         tex = outcomes.to_tex(ends, self._labels, self._scale)

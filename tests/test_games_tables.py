@@ -28,7 +28,7 @@ from house import RIGHT, WRONG, House, exchange, item, large, score, small
 from stages import report
 from stages.errors import UserError
 from stages.floors import Floor
-from stages.records import Dropped, Item, Judgement, Leak, Record, Score, write_jsonl
+from stages.records import Dropped, Feedback, Item, Judgement, Leak, Record, Score, write_jsonl
 from stages.reporting import games, table7
 from stages.reporting.compare import Arm
 from stages.reporting.config import ReportSection
@@ -131,6 +131,7 @@ class GamesHouse:
         items: test items of all environments.
         scores: what an item scored, by (step, model, method or condition, seed, item).
         verdicts: what the teacher said of an answer, by item; by default that it is wrong.
+        refused: items about which the teacher gave no feedback.
         told: items whose feedback names their secret.
         not_run: environments whose programs were not run.
     """
@@ -141,6 +142,7 @@ class GamesHouse:
         self.train = [game(task, n, "train") for task in environments for n in range(2)]
         self.scores: dict[tuple[str, str, str | None, int, str], float] = {}
         self.verdicts: dict[str, str] = {}
+        self.refused: set[str] = set()
         self.told: set[str] = set()
         self.not_run: set[str] = set()
         params = house.params
@@ -238,7 +240,7 @@ class GamesHouse:
                 item=of.id,
                 split="test",
                 student=student,
-                condition=self.house.params["lessons"]["games"]["condition"],
+                condition=self.condition,
                 seed=seed,
                 given=True,
                 answer="42" if of.id in self.told else None,
@@ -248,6 +250,28 @@ class GamesHouse:
                 shuffled_gold=False,
             )
             for student, seed, of in product(grid["students"], grid["seeds"], self.items)
+        ]
+
+    @property
+    def condition(self) -> str:
+        return str(self.house.params["lessons"]["games"]["condition"])
+
+    def feedback(self, student: str, seed: int) -> list[Feedback]:
+        return [
+            Feedback(
+                item=of.id,
+                suite="games",
+                task=of.task,
+                split="test",
+                condition=self.condition,
+                student=student,
+                teacher="tutor",
+                seed=seed,
+                status="refusal" if of.id in self.refused else "ok",
+                text=None if of.id in self.refused else "Look again.",
+                exchange=exchange("Look again.", "refusal" if of.id in self.refused else "stop"),
+            )
+            for of in self.items
         ]
 
     def judgements(self, student: str, seed: int) -> list[Judgement]:
@@ -321,6 +345,8 @@ class GamesHouse:
         for student, seed in product(grid["students"], grid["seeds"]):
             name = f"{grid['verdict']}-{student}-{seed}"
             files[f"games/judge/{name}"] = self.judgements(student, seed)
+            name = f"{self.condition}-{student}-{seed}"
+            files[f"games/feedback/{name}"] = self.feedback(student, seed)
         for learner, method, seed in product(grid["learners"], params["methods"], grid["seeds"]):
             name = f"{learner}-{method}-{seed}"
             runs = self.house.trained(learner, method, seed)
@@ -338,6 +364,7 @@ class GamesHouse:
         return [
             *self.house.flags(out),
             *("--environments", str(FOLDER)),
+            *("--games-feedback", f"{root}/feedback/{{condition}}-{{student}}-{{seed}}.jsonl"),
             *("--games-judgements", f"{root}/judge/{{verdict}}-{{student}}-{{seed}}.jsonl"),
             *("--games-training", f"{root}/train/{{learner}}-{{method}}-{{seed}}.jsonl"),
             *("--games-dropped", f"{root}/dropped/{{learner}}-{{method}}-{{seed}}.jsonl"),
@@ -597,6 +624,34 @@ def test_programs_that_were_not_run(tmp_path: Path) -> None:
     assert house.rows("table8")[0]["HumanEval"] == ""
 
 
+def outcomes_of_games(house: GamesHouse) -> dict[tuple[str, str], dict[str, str]]:
+    rows = [row for row in house.rows("outcomes") if row["suite"] == "games"]
+    return {(row["step"], row["condition"]): row for row in rows}
+
+
+def test_every_request_is_among_the_outcomes(tmp_path: Path) -> None:
+    house = few(tmp_path)
+    house.refused = {house.items[0].id}
+    house.run()
+    rows = outcomes_of_games(house)
+    # In the order of the pipeline.
+    assert list(dict.fromkeys(step for step, _ in rows)) == [
+        *("respond", "answer", "judge", "feedback", "revise", "evaluate", "forget"),
+    ]
+    said = rows["feedback", "teacher_answer"]
+    assert [int(said[key]) for key in ("n", "stop", "refusal")] == [8, 7, 1]
+    assert rows["judge", "explicit"]["stop"] == "8"
+
+
+def test_nobody_is_asked_for_a_feedback_that_is_told(tmp_path: Path) -> None:
+    house = few(tmp_path)
+    house.house.params["lessons"]["games"]["condition"] = "lazy"
+    house.run()
+    rows = outcomes_of_games(house)
+    assert ("judge", "explicit") in rows
+    assert not [step for step, _ in rows if step == "feedback"]
+
+
 def test_order_of_the_scores_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -626,7 +681,8 @@ def test_each_input_is_missed_by_name(tmp_path: Path) -> None:
         *(f"score/games/{step}" for step in ("respond", "answer", "revise", "evaluate", "forget")),
         *("score/games/feedback", "score/games/floor"),
         *(f"score/bbh/{step}" for step in ("answer", "forget", "teachers/other")),
-        *("games/judge/explicit-small-0", "games/train/small-feedback_sft-0"),
+        *("games/judge/explicit-small-0", "games/feedback/teacher_answer-small-0"),
+        "games/train/small-feedback_sft-0",
     ):
         path = tmp_path / f"{name}.jsonl"
         whole = path.read_text(encoding="utf-8")

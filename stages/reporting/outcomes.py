@@ -12,7 +12,7 @@ from typing import get_args
 
 import pandas as pd
 
-from stages.records import Exchange, FinishReason, Score
+from stages.records import Exchange, Feedback, FinishReason, Judgement, Score, Selection
 from stages.reporting.latex import render
 
 REASONS: tuple[str, ...] = get_args(FinishReason)
@@ -41,14 +41,28 @@ def of_scores(scores: Iterable[Score]) -> pd.DataFrame:
     )
 
 
-def of_exchanges(
-    suite: str,
-    asked: Iterable[tuple[str, str | None, str, Exchange | None]],
-) -> pd.DataFrame:
-    """Return a row a request of a suite: step, model, condition (or what stands for it), reason.
+def of_feedback(suite: str, records: Iterable[Feedback]) -> pd.DataFrame:
+    """Return a row a request for feedback of a suite."""
+    asked = ((record.teacher, record.condition, record.exchange) for record in records)
+    return _of_exchanges(suite, "feedback", asked)
 
-    Without an exchange there was nothing to ask about.
-    """
+
+def of_judgements(suite: str, records: Iterable[Judgement]) -> pd.DataFrame:
+    """Return a row a request for a verdict; the verdict stands for the condition."""
+    asked = ((record.teacher, record.verdict, record.exchange) for record in records)
+    return _of_exchanges(suite, "judge", asked)
+
+
+def of_choices(suite: str, records: Iterable[Selection]) -> pd.DataFrame:
+    """Return a row a request to choose; the selector stands for the condition."""
+    asked = ((record.chooser, record.selector, record.exchange) for record in records)
+    return _of_exchanges(suite, "select", asked)
+
+
+def _of_exchanges(
+    suite: str, step: str, asked: Iterable[tuple[str | None, str, Exchange | None]]
+) -> pd.DataFrame:
+    """Return a row a request. Without an exchange there was nothing to ask about."""
     return pd.DataFrame(
         {
             "suite": suite,
@@ -60,7 +74,7 @@ def of_exchanges(
             and not exchange.reply.failed
             and not exchange.reply.text.strip(),
         }
-        for step, model, condition, exchange in asked
+        for model, condition, exchange in asked
     )
 
 
