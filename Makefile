@@ -1,4 +1,5 @@
 # make repro   regenerate every table, on a machine with Python 3.11 and pip
+# make repro JOBS=2    with several cells at a time
 # make test    lint, types and tests
 # make cost    what the current params would take: requests, tokens, dollars, hours
 # make ledger  what the calls in the call log have cost, by stage and model
@@ -9,6 +10,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 SCALE ?= laptop
+JOBS ?= 1
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE = 1
 
@@ -16,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE = 1
 
 repro: install
 	python -m stages.check --params params.yaml --prompts prompts
-	dvc repro
+	$(if $(filter-out 1,$(JOBS)),python -m stages.jobs --jobs $(JOBS),dvc repro)
 
 # A process a core: what tests compute is small, so that more threads in each would only wait.
 test: install check

@@ -34,6 +34,10 @@ class Questions:
         found = self._rules.grade(item, text)
         return Told(found.tolerant, found.tolerant_score == 1)
 
+    def facts(self) -> dict[str, object]:
+        """Return nothing: the rules and the reply are all there is."""
+        return {}
+
 
 @contextmanager
 def open_grader(path: Path) -> Iterator[Grader]:

@@ -7,7 +7,7 @@ r"""Report: the tables and figures out of the scored trajectories, beside the pa
         --training 'data/train/bbh/{learner}-{method}-{seed}.jsonl' \
         --log 'data/train/bbh/{learner}-{method}-{seed}.csv' \
         --dropped 'data/dropped/bbh/{learner}-{method}-{seed}.jsonl' \
-        --environments stages/tasks/environments \
+        --environments stages/tasks/environments --games-facts data/facts/score/games \
         --games-feedback 'data/feedback/games/{condition}-{student}-{seed}.jsonl' \
         --games-judgements 'data/judge/games/{verdict}-{student}-{seed}.jsonl' \
         --games-training 'data/train/games/{learner}-{method}-{seed}.jsonl' \
@@ -29,6 +29,7 @@ with its 95 % interval; `stages.stats` says how intervals and tests are made.
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -73,8 +74,9 @@ R = TypeVar("R", Feedback, Judgement, Selection)
 BY_LOGITS = "student_logits"
 # The teacher has no seed axis: it answers once.
 TEACHER_SEED = 0
+GAMES_STEPS = ("respond", "answer", "revise", "evaluate", "forget")
 GAMES_FLAGS = (
-    *("environments", "games_feedback", "games_judgements"),
+    *("environments", "games_facts", "games_feedback", "games_judgements"),
     *("games_training", "games_dropped"),
 )
 
@@ -96,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--log", required=True, help="the same, of its CSV")
     parser.add_argument("--dropped", required=True, help="file pattern over train's axes")
     parser.add_argument("--environments", type=Path, help="folder of the environments")
+    parser.add_argument("--games-facts", type=Path, help="folder with <step>.json of --scores")
     parser.add_argument("--games-feedback", help="as --feedback, of games and code")
     parser.add_argument("--games-judgements", help="as --judgements, of games and code")
     parser.add_argument("--games-training", help="as --training, of games and code")
@@ -113,6 +116,27 @@ def _trained(arms: Iterable[tuple[str, str, int]]) -> "list[load.Cell]":
     from stages.reporting import load
 
     return [load.Cell(learner, seed, method=method) for learner, method, seed in arms]
+
+
+@dataclass(frozen=True)
+class _Played:
+    """What is read where the scale has games and code.
+
+    Attributes:
+        games: the suite itself.
+        trained: how training on it went.
+        forgot: what students that were trained on it do on questions.
+        taught: the teachers' own answers to questions.
+        told: retries with the feedback of the other teachers, None without any.
+        sandboxes: what programs were run in, in words.
+    """
+
+    games: "Games"
+    trained: "Sequence[training.Cell]"
+    forgot: "DataFrame"
+    taught: "DataFrame"
+    told: "DataFrame | None"
+    sandboxes: Sequence[str]
 
 
 class _Report:
@@ -340,6 +364,7 @@ class _Report:
 
         args, grid, config = self._args, self._grid, self._config
         results, trained = self._read(), self._taught(self._suite, self._arms())
+        played = self._read_played(self._games, results.items) if self._games else None
         about = self._about(results)
         paper = {n: load.read_paper(args.paper / f"table{n}.csv") for n in (2, 3, 4, 5)}
 
@@ -408,12 +433,11 @@ class _Report:
         )
         over_k = curve.build(results, self._students, grid.base, config)
         self._put("best_of_k", over_k.to_csv(index=False, lineterminator="\n"))
-        games = self._read_games(self._games) if self._games else None
-        self._put_outcomes(results, games)
+        self._put_outcomes(results, played)
         fifth = self._put_training(results, trained, about, paper)
         curves = self._curves(trained)
         self._put("training_curves", curves.to_csv(index=False, lineterminator="\n"))
-        headline = self._put_games(games, results, about) if games else {}
+        headline = self._put_games(played, results, about) if played else {}
 
         for path, text in self._texts.items():
             write_text(path, text)
@@ -538,6 +562,37 @@ class _Report:
             floors=load.read_floors(folder / "floor.jsonl", items),
         )
 
+    def _read_played(self, suite: str, items: "DataFrame") -> _Played:
+        """Read all that only a scale with games and code has.
+
+        Args:
+            suite: the games.
+            items: the test items of the questions.
+        """
+        import pandas as pd
+
+        from stages.reporting import load
+
+        grid, folder = self._grid, self._args.scores / self._suite
+        told = [
+            load.read_scores(
+                self._told(teacher),
+                items,
+                [load.Cell(self._reader, seed, grid.base, teacher=teacher) for seed in grid.seeds],
+            )
+            for teacher in grid.other_teachers
+        ]
+        return _Played(
+            games=self._read_games(suite),
+            trained=self._taught(suite, self._learnt()),
+            forgot=load.read_scores(folder / "forget.jsonl", items, _trained(self._learnt())),
+            taught=self._read_answers(folder / "answer.jsonl", items),
+            told=pd.concat(told, ignore_index=True) if told else None,
+            sandboxes=load.read_sandboxes(
+                [self._args.games_facts / f"{step}.json" for step in GAMES_STEPS]
+            ),
+        )
+
     def _learnt(self) -> list[tuple[str, str, int]]:
         """Return learner, method and seed of what is trained on lessons."""
         return list(product(self._learners, self._methods, self._grid.seeds))
@@ -550,7 +605,7 @@ class _Report:
         return load.read_scores(path, items, cells)
 
     def _put_games(
-        self, results: "Games", questions: "Results", about: Mapping[str, object]
+        self, played: _Played, questions: "Results", about: Mapping[str, object]
     ) -> dict[str, object]:
         """Put all that is about games and code, and return what `dvc metrics` shows of it."""
         from stages.reporting import (
@@ -561,13 +616,13 @@ class _Report:
             table5,
             table6,
             table7,
+            table8,
             training,
         )
 
         config, methods, teacher = self._config, list(self._methods), self._grid.teacher
-        suite = str(self._games)
-        trained = self._taught(suite, self._learnt())
-        lessons = self._lessons[suite]
+        results, trained = played.games, played.trained
+        lessons = self._lessons[str(self._games)]
         about = {**about, "condition": config.label(lessons.condition)}
         paper = load.read_paper(self._args.paper / "table6.csv")
         runs = training.build(trained)
@@ -585,6 +640,7 @@ class _Report:
                 taught,
                 training.by_arm(runs),
                 training.fallbacks(trained),
+                played.sandboxes,
                 paper,
             ),
         )
@@ -597,12 +653,7 @@ class _Report:
             environment_blocks.to_csv(retries),
             environment_blocks.to_tex(retries, "retry", about, results.environments, paper),
         )
-        forgot = load.read_scores(
-            self._args.scores / self._suite / "forget.jsonl",
-            questions.items,
-            _trained(self._learnt()),
-        )
-        lost = forgetting.build(questions, forgot, results, self._learners, methods, config)
+        lost = forgetting.build(questions, played.forgot, results, self._learners, methods, config)
         self._put(
             "forgetting",
             environment_blocks.to_csv(lost.suites),
@@ -611,36 +662,14 @@ class _Report:
         self._put("forgetting_by_environment", environment_blocks.to_csv(lost.environments))
         seventh = table7.build(results.environments.values())
         self._put("table7", table7.to_csv(seventh), table7.to_tex(seventh, self._scale))
-        self._put_models(questions, results, about)
-        return {"table6": table6.headline(sixth.arms)}
-
-    def _put_models(
-        self, questions: "Results", results: "Games", about: Mapping[str, object]
-    ) -> None:
-        """Put Table 8."""
-        import pandas as pd
-
-        from stages.reporting import load, table8
-
-        grid, config = self._grid, self._config
-        folder = self._args.scores / self._suite
-        items = questions.items
-        told = [
-            load.read_scores(
-                self._told(teacher),
-                items,
-                [load.Cell(self._reader, seed, grid.base, teacher=teacher) for seed in grid.seeds],
-            )
-            for teacher in grid.other_teachers
-        ]
         eighth = table8.build(
             questions,
-            self._read_answers(folder / "answer.jsonl", items),
-            pd.concat(told, ignore_index=True) if told else None,
+            played.taught,
+            played.told,
             results,
             self._teachers,
             self._students,
-            grid,
+            self._grid,
             self._reader,
             self._prices,
             load.read_paper(self._args.paper / "table8.csv"),
@@ -648,6 +677,7 @@ class _Report:
         )
         tex = table8.to_tex(eighth, results, about, config.label(self._reader))
         self._put("table8", table8.to_csv(eighth), tex)
+        return {"table6": table6.headline(sixth.arms)}
 
     def _curves(self, trained: "Sequence[training.Cell]") -> "DataFrame":
         """Read the training logs."""
@@ -669,7 +699,7 @@ class _Report:
 
         suite = str(self._games)
         for of, steps in (
-            (suite, ("respond", "answer", "revise", "evaluate", "forget")),
+            (suite, GAMES_STEPS),
             (self._suite, ("forget",)),
         ):
             for step in steps:
@@ -693,7 +723,7 @@ class _Report:
         """The conditions whose feedback somebody is asked for."""
         return (*self._grid.asked, *self._grid.compared, *self._grid.own)
 
-    def _put_outcomes(self, results: "Results", games: "Games | None") -> None:
+    def _put_outcomes(self, results: "Results", played: _Played | None) -> None:
         from stages.reporting import outcomes
 
         folder = self._args.scores / self._suite
@@ -707,7 +737,7 @@ class _Report:
                         *("evaluate", "revise_tuned"),
                     )
                 ),
-                *(() if games is None else self._outcomes_of_games(games)),
+                *(() if played is None else self._outcomes_of_games(played.games)),
                 outcomes.of_feedback(self._suite, self._feedback(results.items, self._asked)),
                 outcomes.of_judgements(self._suite, self._judgements(results.items)),
                 outcomes.of_choices(self._suite, self._selections(results.items, choosers)),

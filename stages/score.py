@@ -6,7 +6,8 @@ r"""Score: how every trajectory of one step did; a pure function of (item, traje
         --out data/score/bbh/revise.jsonl
 
 `--rules` is a file of extraction rules, or for games and code the folder of the environments; then
-programs are run in a sandbox, and where none can be had they are `not_run`. `--trajectories` is a
+programs are run in a sandbox, and where none can be had they are `not_run`; `--facts` is where it
+says which sandbox that was. `--trajectories` is a
 pattern over the axes of the step; the cells are those that params.yaml declares (`--condition`: of
 that condition only; `--untuned`: without feedback-following finetuning), and a missing one is an
 error. A changed extraction rule is scored anew without generating anything. For the step `select`,
@@ -25,6 +26,7 @@ from stages.choices import Selector, chosen
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
+from stages.files import write_json
 from stages.grading import open_grader
 from stages.grid import POOLS, cell_path
 from stages.params import Params
@@ -78,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
         "--untuned", action="store_true", help="for the step evaluate: methods of `methods` only"
     )
     parser.add_argument("--out", type=Path, required=True, help="Scores to write (JSONL)")
+    parser.add_argument("--facts", type=Path, help="run facts to write (JSON)")
     return parser
 
 
@@ -241,10 +244,13 @@ def main(args: argparse.Namespace) -> None:
     scored = list(_scored(args, items))
     with open_grader(args.rules) as grader:
         grades = grader.grades([(each.item, each.tau) for each in scored])
+        facts = grader.facts()
     write_jsonl(
         args.out,
         [_row(args.step, each, grade) for each, grade in zip(scored, grades, strict=True)],
     )
+    if args.facts is not None:
+        write_json(args.facts, facts)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
         answers = scratch / "answers.jsonl"
         write_jsonl(answers, [recorded(alone.out, question, grid.teacher)])
     elif args.condition in grid.told:
-        stage = "feedback_told"
+        stage = "feedback" if played else "feedback_told"
     elif args.condition in grid.own:
         stage = "feedback_own"
     borrows = args.condition in grid.borrowed
@@ -133,7 +133,8 @@ def _steps(args: argparse.Namespace, scratch: Path) -> Iterator[tuple[str, Path 
     given = None
     if told.out.is_file():
         given = next((f for f in read_jsonl(told.out, Feedback) if f.item == item.id), None)
-    teacher = None if borrows else student if told.own else told.teacher
+    asks = not borrows and args.condition not in grid.told
+    teacher = None if not asks else student if told.own else told.teacher
     who = "the student itself" if args.condition in grid.own else "the teacher"
     text: str | None = "<<the teacher's feedback: this step has not run>>"
     nothing = "<<nothing: an answer that the feedback is on failed>>"

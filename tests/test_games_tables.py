@@ -27,6 +27,7 @@ from house import RIGHT, WRONG, House, exchange, item, large, score, small
 
 from stages import report
 from stages.errors import UserError
+from stages.files import write_json
 from stages.floors import Floor
 from stages.records import Dropped, Feedback, Item, Judgement, Leak, Record, Score, write_jsonl
 from stages.reporting import games, table7
@@ -134,6 +135,7 @@ class GamesHouse:
         refused: items about which the teacher gave no feedback.
         told: items whose feedback names their secret.
         not_run: environments whose programs were not run.
+        sandbox: what the others were run in.
     """
 
     def __init__(self, house: House, environments: Sequence[str], each: int) -> None:
@@ -145,6 +147,7 @@ class GamesHouse:
         self.refused: set[str] = set()
         self.told: set[str] = set()
         self.not_run: set[str] = set()
+        self.sandbox: dict[str, object] | None = {"backend": "bubblewrap", "weaker": []}
         params = house.params
         params["lessons"]["games"] = {
             **params["lessons"]["bbh"],
@@ -356,6 +359,8 @@ class GamesHouse:
             files[f"games/dropped/{name}"] = [
                 Dropped(item=self.train[0].id, task=self.train[0].task, reason="identical")
             ]
+        for step in ("respond", "answer", "revise", "evaluate", "forget"):
+            write_json(self.root / "games" / "facts" / f"{step}.json", {"sandbox": self.sandbox})
         for name, records in files.items():
             write_jsonl(self.root / f"{name}.jsonl", records)
 
@@ -364,6 +369,7 @@ class GamesHouse:
         return [
             *self.house.flags(out),
             *("--environments", str(FOLDER)),
+            *("--games-facts", str(root / "facts")),
             *("--games-feedback", f"{root}/feedback/{{condition}}-{{student}}-{{seed}}.jsonl"),
             *("--games-judgements", f"{root}/judge/{{verdict}}-{{student}}-{{seed}}.jsonl"),
             *("--games-training", f"{root}/train/{{learner}}-{{method}}-{{seed}}.jsonl"),
@@ -650,6 +656,30 @@ def test_nobody_is_asked_for_a_feedback_that_is_told(tmp_path: Path) -> None:
     rows = outcomes_of_games(house)
     assert ("judge", "explicit") in rows
     assert not [step for step, _ in rows if step == "feedback"]
+
+
+def test_the_sandbox_is_named(tmp_path: Path) -> None:
+    house = few(tmp_path)
+    house.run()
+    assert "Programs were run in bubblewrap.\n" in house.tex("table6")
+    house.sandbox = {"backend": "landlock", "weaker": ["no pid namespace", "100 & more"]}
+    house.run()
+    weaker = "landlock (weaker: no pid namespace, 100 \\& more)"
+    assert f"Programs were run in {weaker}.\n" in house.tex("table6")
+    # Two machines took part.
+    facts = tmp_path / "games" / "facts" / "answer.json"
+    write_json(facts, {"sandbox": {"backend": "bubblewrap", "weaker": []}})
+    house.report()
+    assert f"Programs were run in {weaker}; bubblewrap.\n" in house.tex("table6")
+    house.sandbox = None
+    house.run()
+    assert "Programs were run" not in house.tex("table6")
+    facts.write_text("{}", encoding="utf-8")
+    with pytest.raises(UserError, match=r"answer\.json: not the facts of scores of environments"):
+        house.report()
+    facts.unlink()
+    with pytest.raises(UserError, match=r"answer\.json: no such file"):
+        house.report()
 
 
 def test_order_of_the_scores_does_not_matter(

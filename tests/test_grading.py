@@ -87,6 +87,9 @@ class FakeSandbox:
             raise self.error
         return [Report(self.statuses(job), False) for job in jobs]
 
+    def facts(self) -> dict[str, object]:
+        return {"backend": "fake", "weaker": ["it passes by a word"]}
+
     @staticmethod
     def statuses(job: Job) -> tuple[Status, ...]:
         good = job.code.count("good")
@@ -488,6 +491,7 @@ def test_questions_are_graded_as_ever(item: Item, tau: Trajectory) -> None:
         assert grader.told(item, "It must be (B).") == Told("(B)", True)
         assert grader.told(item, "It must be (A).") == Told("(A)", False)
         assert grader.told(item, "Think again.") == Told(None, False)
+        assert grader.facts() == {}
         unknown = item.model_copy(update={"family": "environment"})
         with pytest.raises(UserError, match="environment"):
             grader.grades([(unknown, tau)])
@@ -560,7 +564,9 @@ def test_scores_of_programs(raw: Path, sandbox: FakeSandbox, tmp_path: Path) -> 
         for seed in (0, 1)
     ]
     words = write_cell(tmp_path, items, *cells)
-    found = rows(words, "respond", f"{tmp_path}/tau-{{seed}}.jsonl")
+    facts = tmp_path / "facts.json"
+    found = rows(words, "respond", f"{tmp_path}/tau-{{seed}}.jsonl", "--facts", str(facts))
+    assert json.loads(facts.read_text(encoding="utf-8")) == {"sandbox": sandbox.facts()}
     assert [len(jobs) for jobs in sandbox.runs] == [1]
     assert [(row.rule, row.checks) for row in found] == [
         ("tested_block", ("passed", "wrong", "wrong")),
@@ -579,7 +585,9 @@ def test_scores_without_a_sandbox(
     items = house.items_of(raw, "mbpp")
     taus = [said(item, code("def add(n):", "    return n")) for item in items]
     words = write_cell(tmp_path, items, taus)
-    found = rows(words, "respond", f"{tmp_path}/tau-{{seed}}.jsonl")
+    facts = tmp_path / "facts.json"
+    found = rows(words, "respond", f"{tmp_path}/tau-{{seed}}.jsonl", "--facts", str(facts))
+    assert json.loads(facts.read_text(encoding="utf-8")) == {"sandbox": None}
     missing = ("not_run", False, None)
     assert [(row.outcome, row.solved, row.checks) for row in found] == [missing] * 2
 

@@ -338,8 +338,10 @@ def test_one_broken_job_stops_the_others(sandbox: Sandbox, monkeypatch: pytest.M
 # Ending.
 
 _INTERRUPTED = """
-import os, sys
+import signal, sys
 from sandbox_house import job, opened
+# Where tests run in the background, it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with opened(sys.argv[1]) as sandbox:
     print("ready", flush=True)
     sandbox.run([job(f"import time\\ntime.sleep({n} + 60)", "assert True") for n in range(5)])

@@ -2,7 +2,7 @@
 
 Covered: on the tiny scale, prepared by the command lines of dvc.yaml, for every condition: steps
 and their order, the chat template, what stands in for steps that have not run, what is shown of
-those that have, who sees the target; mistakes. Not covered: the wording (test_prompts.py).
+those that have, who sees the target; a game; mistakes. Not covered: the wording (test_prompts.py).
 """
 
 import subprocess
@@ -44,8 +44,11 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("fetch", {"model": "scripted"}),
         ("download", {"suite": "bbh"}),
         ("prepare", {"suite": "bbh"}),
+        ("download", {"suite": "games"}),
+        ("prepare_games", {"suite": "games"}),
     ):
-        done = run(folder, module, *cell_arguments(folder / "dvc.yaml", scale, module, **axes))
+        words = cell_arguments(folder / "dvc.yaml", scale, module, **axes)
+        done = run(folder, module.removesuffix("_games"), *words)
         assert done.returncode == 0, done.stderr
     return folder
 
@@ -115,6 +118,30 @@ def test_lazy(item: Item, capsys: pytest.CaptureFixture[str]) -> None:
     assert item.target in told
     assert told in retry
     assert NO_FEEDBACK not in retry
+
+
+@pytest.mark.parametrize(
+    ("condition", "asked"), [("unconstrained", True), ("teacher_answer", True), ("lazy", False)]
+)
+def test_games(condition: str, asked: bool, item: Item, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their feedback is under the condition of their lessons; some of it nobody is asked for."""
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    old = "  games:\n    condition: unconstrained"
+    assert old in text
+    params = Path("games.yaml")
+    params.write_text(text.replace(old, f"  games:\n    condition: {condition}"), encoding="utf-8")
+    games = read_jsonl(Path("data/tasks/games/test.jsonl"), Item)
+    game = next(one for one in games if one.task == "hilo")
+    steps = shown(capsys, game, condition, "--params", "games.yaml")
+    teacher = "feedback: the teacher (models/scripted)"
+    told = "feedback: nobody is asked, this is the feedback"
+    assert list(steps) == [
+        "respond: the student answers (models/tiny)",
+        *(["answer: the teacher by itself (models/scripted)"] * (condition == "teacher_answer")),
+        teacher if asked else told,
+        "revise: the student, given COMBINE(i, tau_i, f) (models/tiny)",
+    ]
+    assert (game.target in steps[told]) if not asked else (NO_FEEDBACK in list(steps.values())[-1])
 
 
 def test_controls(item: Item, capsys: pytest.CaptureFixture[str]) -> None:

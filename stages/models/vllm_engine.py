@@ -71,6 +71,9 @@ class VllmModel:
                 tensor_parallel_size=self._tensor_parallel,
                 gpu_memory_utilization=memory,
                 enforce_eager=not cuda,
+                # A prompt that is read in parts draws a token too many from its generator, which
+                # vllm takes back, and torch's generator of a CPU cannot.
+                enable_chunked_prefill=None if cuda else False,
                 # Cached prefixes would make a reply's rounding depend on what was asked before.
                 enable_prefix_caching=False,
                 logprobs_mode="raw_logprobs",

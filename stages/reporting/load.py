@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pydantic import BaseModel
 
 from stages.choices import Selector, values
 from stages.errors import UserError
@@ -305,6 +306,35 @@ def read_floors(path: Path, items: pd.DataFrame) -> pd.DataFrame:
         if missing:
             raise UserError(f"{path}: the {player} player lacks items of {task}: {min(missing)}")
     return pd.DataFrame(rows, columns=list(Floor.model_fields))
+
+
+class _Sandbox(BaseModel):
+    backend: str
+    weaker: list[str]
+
+
+class _Facts(BaseModel):
+    sandbox: _Sandbox | None
+
+
+def read_sandboxes(paths: Iterable[Path]) -> list[str]:
+    """Read what programs were run in: each sandbox once, with what it lacks; none, if none was.
+
+    Raises:
+        UserError: a file is missing, or holds no facts of grading.
+    """
+    found = []
+    for path in paths:
+        try:
+            sandbox = _Facts.model_validate_json(path.read_bytes()).sandbox
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file") from None
+        except ValueError:
+            raise UserError(f"{path}: not the facts of scores of environments") from None
+        if sandbox is not None:
+            lacks = f" (weaker: {', '.join(sandbox.weaker)})" if sandbox.weaker else ""
+            found.append(f"{sandbox.backend}{lacks}")
+    return list(dict.fromkeys(found))
 
 
 def feedback_tokens(records: Iterable[Feedback], own: Collection[str]) -> pd.DataFrame:

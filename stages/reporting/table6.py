@@ -179,6 +179,7 @@ def to_tex(
     taught: Mapping[str, object],
     trained: Mapping[Key, Mapping[str, Any]],
     fallbacks: Iterable[str],
+    sandboxes: Iterable[str],
     paper: pd.DataFrame,
 ) -> str:
     """Return the table as LaTeX: the paper's view of it, then a block an environment.
@@ -190,6 +191,7 @@ def to_tex(
         taught: what all arms learn from; see `table5.lessons`.
         trained: what `training.by_arm` returns.
         fallbacks: what the machine could not do as asked.
+        sandboxes: what programs were run in.
         paper: the paper's table as text.
     """
     environments = list(results.environments.values())
@@ -259,6 +261,7 @@ def to_tex(
         scales=[f"{own.column} to {own.best:g}" for own in environments if own.best != 1],
         taught=taught,
         fallbacks=list(fallbacks),
+        sandboxes=list(sandboxes),
         **about,
     )
     detail = blocks.to_tex(tables.arms, "trained", about, results.environments, paper)

@@ -63,3 +63,7 @@ class Grader(Protocol):
     def told(self, item: Item, text: str) -> Told:
         """Return what a feedback tells of the answer."""
         ...
+
+    def facts(self) -> dict[str, object]:
+        """Return what a record of the grades so far should say of how they were made."""
+        ...

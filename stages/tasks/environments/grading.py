@@ -71,6 +71,10 @@ class Episodes:
         named = secret is not None and _names(text, secret)
         return Told(secret if named else None, named)
 
+    def facts(self) -> dict[str, object]:
+        """Return the sandbox's facts, None where no program was run."""
+        return {"sandbox": None if self._sandbox is None else self._sandbox.facts()}
+
     def _job(self, item: Item, tau: Trajectory) -> tuple[Job | None, str | None]:
         env = environment(item.task)
         if isinstance(env, Game):

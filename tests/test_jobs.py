@@ -1,0 +1,219 @@
+"""`python -m stages.jobs`: several cells at a time.
+
+Covered: each cell after what it needs, for any graph; how many run at a time; one that asks a
+server at a time; after a failure nothing new; shares of cores and GPUs; a small pipeline of our
+own, really run by DVC, whose lock is whole afterwards; what is up to date is left alone. Not
+covered: GPUs, a kill in the middle (DVC's own business: a cell that ended is in dvc.lock).
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from dvc.repo import Repo
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import jobs
+from stages.errors import UserError
+from stages.jobs import Cell, run_all, shares
+from stages.models.card import LocalCard, ServedCard, write_card
+
+
+class Watch:
+    """Stands in for DVC: notes when each cell begins and ends."""
+
+    def __init__(self, failing: frozenset[str] = frozenset(), seconds: float = 0.0) -> None:
+        self.failing, self.seconds = failing, seconds
+        self.events: list[tuple[str, str]] = []
+        self.places: set[int] = set()
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, name: str, place: int) -> bool:
+        with self._lock:
+            assert place not in self.places
+            self.places.add(place)
+            self.most = max(self.most, len(self.places))
+            self.events.append(("begin", name))
+        time.sleep(self.seconds)
+        with self._lock:
+            self.places.remove(place)
+            self.events.append(("end", name))
+        return name not in self.failing
+
+    @property
+    def begun(self) -> list[str]:
+        return [name for event, name in self.events if event == "begin"]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> dict[str, Cell]:
+    """Cells of which each needs some of those before it."""
+    names = [f"cell{n}" for n in range(draw(st.integers(1, 12)))]
+    return {
+        name: Cell(draw(st.frozensets(st.sampled_from(names[:n])) if n else st.just(frozenset())))
+        for n, name in enumerate(names)
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells=graphs(), at_a_time=st.integers(1, 4))
+def test_each_after_what_it_needs(cells: dict[str, Cell], at_a_time: int) -> None:
+    watch = Watch()
+    run_all(cells, at_a_time, watch)
+    assert sorted(watch.begun) == sorted(cells)
+    assert watch.most <= at_a_time
+    for name, cell in cells.items():
+        begun = watch.events.index(("begin", name))
+        assert all(watch.events.index(("end", other)) < begun for other in cell.needs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cells=graphs(), at_a_time=st.integers(1, 4), data=st.data())
+def test_nothing_new_after_a_failure(
+    cells: dict[str, Cell], at_a_time: int, data: st.DataObject
+) -> None:
+    bad = data.draw(st.sampled_from(sorted(cells)))
+    watch = Watch(frozenset({bad}))
+    with pytest.raises(UserError, match="a cell failed"):
+        run_all(cells, at_a_time, watch)
+    assert not {name for name, cell in cells.items() if bad in cell.needs} & set(watch.begun)
+    assert watch.events.count(("end", bad)) == 1
+    assert len(watch.events) == 2 * len(watch.begun)
+
+
+def test_two_at_a_time() -> None:
+    cells = {name: Cell(frozenset()) for name in "abcd"}
+    watch = Watch(seconds=0.2)
+    run_all(cells, 2, watch)
+    assert watch.most == 2
+    assert watch.begun[:2] == ["a", "b"]
+
+
+def test_one_that_asks_a_server_at_a_time(tmp_path: Path) -> None:
+    """The other place goes to a cell that asks nobody, though it stands behind."""
+    models = []
+    for name, card in (
+        (
+            "served",
+            ServedCard(
+                name="served",
+                base_url="http://127.0.0.1:9/v1",
+                env="OWN",
+                needs_key=False,
+                accept=None,
+                token_limit="max_tokens",
+                extra_sampling=False,
+            ),
+        ),
+        ("local", LocalCard(engine="transformers", name="own", revision="0", adapter=False)),
+    ):
+        models.append(tmp_path / name)
+        models[-1].mkdir()
+        write_card(models[-1], card)
+    served, local = models
+    none: frozenset[str] = frozenset()
+    cells = {
+        "judge": Cell(none, (local, served)),
+        "feedback": Cell(none, (served,)),
+        "respond": Cell(none, (local,)),
+        # Its model is made by a cell that has not run.
+        "evaluate": Cell(frozenset({"respond"}), (tmp_path / "trained",)),
+    }
+    watch = Watch(seconds=0.2)
+    run_all(cells, 3, watch)
+    assert watch.begun.index("respond") < watch.begun.index("feedback")
+    assert watch.events.index(("end", "judge")) < watch.events.index(("begin", "feedback"))
+    assert len(watch.begun) == 4
+
+
+@pytest.mark.parametrize(
+    ("environment", "cores", "at_a_time", "expected"),
+    [
+        ({}, 8, 2, [{"OMP_NUM_THREADS": "4"}] * 2),
+        ({}, 2, 3, [{"OMP_NUM_THREADS": "1"}] * 3),
+        ({"OMP_NUM_THREADS": "6"}, 8, 2, [{}, {}]),
+        (
+            {"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": "4,7,9"},
+            *(8, 2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
+        ),
+        ({"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": "4"}, 8, 2, [{}, {}]),
+        ({"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": ""}, 8, 1, [{}]),
+    ],
+)
+def test_shares(
+    environment: Mapping[str, str], cores: int, at_a_time: int, expected: list[dict[str, str]]
+) -> None:
+    assert shares(environment, cores, at_a_time) == expected
+
+
+# With DVC.
+
+JOIN = "import pathlib, sys; print(sys.argv[1:]); texts = [pathlib.Path(p).read_text() for p in"
+JOIN += " sys.argv[2:]]; pathlib.Path(sys.argv[1]).write_text(''.join(texts) + sys.argv[1])"
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    """Two cells out of one file, and a third out of both."""
+    (tmp_path / "join.py").write_text(JOIN, encoding="utf-8")
+    (tmp_path / "start").write_text("start", encoding="utf-8")
+
+    def stage(out: str, *deps: str) -> dict[str, object]:
+        cmd = " ".join([sys.executable, "join.py", out, *deps])
+        return {"cmd": cmd, "deps": list(deps), "outs": [out]}
+
+    stages = {"end": stage("c", "a", "b"), "one": stage("a", "start"), "two": stage("b", "start")}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    return tmp_path
+
+
+def go(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); import runpy; "
+         "runpy.run_module('stages.jobs', run_name='__main__', alter_sys=True)", *words],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_pipeline_is_run_once(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
+    assert list(jobs.outdated(Repo())) == ["one", "two", "end"]
+    done = go(pipeline, "--jobs", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Running stage") == 3
+    assert (pipeline / "c").read_text(encoding="utf-8") == "startastartbc"
+    status = subprocess.run(
+        [sys.executable, "-m", "dvc", "status"], cwd=pipeline, check=True, capture_output=True
+    )
+    assert b"up to date" in status.stdout
+    assert jobs.outdated(Repo()) == {}
+    assert go(pipeline, "--jobs", "2").stdout == ""
+    (pipeline / "b").write_text("broken", encoding="utf-8")
+    assert jobs.outdated(Repo()) == {
+        "two": Cell(frozenset()),
+        "end": Cell(frozenset({"two"})),
+    }
+
+
+def test_a_failure_ends_with_one_line(pipeline: Path) -> None:
+    (pipeline / "join.py").write_text("raise SystemExit('no paper')", encoding="utf-8")
+    done = go(pipeline, "--jobs", "1")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {jobs.FAILED}\n"
+    assert done.stdout.count("Running stage") == 1
+    assert "no paper" in done.stdout
+
+
+def test_mistakes(pipeline: Path) -> None:
+    done = go(pipeline, "--jobs", "0")
+    assert (done.returncode, done.stderr) == (1, "error: --jobs: at least 1, not 0\n")
