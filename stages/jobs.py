@@ -39,15 +39,15 @@ class Cell:
 
     Attributes:
         needs: the cells that have to be done before, of those that are to be run.
-        models: the model folders that it reads.
+        reads: its files and folders, the folders of its models among them.
     """
 
     needs: frozenset[str]
-    models: tuple[Path, ...] = ()
+    reads: tuple[Path, ...] = ()
 
     def asks_a_server(self) -> bool:
         """Tell whether one of its models is served. To be asked when what it needs is done."""
-        folders = [folder for folder in self.models if (folder / CARD).is_file()]
+        folders = [folder for folder in self.reads if (folder / CARD).is_file()]
         return any(isinstance(read_card(folder), ServedCard) for folder in folders)
 
 
@@ -70,10 +70,8 @@ def outdated(repo: "Repo") -> dict[str, Cell]:
         for stage in order.static_order():
             needs = {str(other.addressing) for other in graph.successors(stage)} & found.keys()
             if needs or stage.changed():
-                models = [Path(dep.fs_path) for dep in stage.deps]
-                found[str(stage.addressing)] = Cell(
-                    frozenset(needs), tuple(path for path in models if path.parent.name == "models")
-                )
+                reads = tuple(Path(dep.fs_path) for dep in stage.deps)
+                found[str(stage.addressing)] = Cell(frozenset(needs), reads)
     return found
 
 
@@ -83,7 +81,7 @@ def run_all(cells: Mapping[str, Cell], jobs: int, begin: Callable[[str, int], bo
     Args:
         cells: by name, in the order in which they are begun where there is a choice.
         jobs: how many run at a time.
-        begin: runs a cell to its end, given its name and its place from 0 to `jobs`, and tells
+        begin: runs a cell to its end, given its name and its place (0 to `jobs` - 1), and tells
             whether it went well. Called on several threads.
 
     Raises:

@@ -123,7 +123,10 @@ class _Played:
     """What is read where the scale has games and code.
 
     Attributes:
-        games: the suite itself.
+        suite: its name.
+        games: what its tables read.
+        feedback: what somebody was asked to say of its answers, empty where nobody was.
+        judgements: what the teacher judged of them.
         trained: how training on it went.
         forgot: what students that were trained on it do on questions.
         taught: the teachers' own answers to questions.
@@ -131,7 +134,10 @@ class _Played:
         sandboxes: what programs were run in, in words.
     """
 
+    suite: str
     games: "Games"
+    feedback: Sequence[Feedback]
+    judgements: Sequence[Judgement]
     trained: "Sequence[training.Cell]"
     forgot: "DataFrame"
     taught: "DataFrame"
@@ -527,7 +533,9 @@ class _Report:
         )
         return fifth.arms
 
-    def _read_games(self, suite: str) -> "Games":
+    def _read_games(
+        self, suite: str, items: "DataFrame", judgements: Iterable[Judgement]
+    ) -> "Games":
         """Read every cell of the suite of games and code."""
         import pandas as pd
 
@@ -536,8 +544,7 @@ class _Report:
         from stages.reporting.games import Games
 
         args, grid = self._args, self._grid
-        tasks, folder = args.tasks / suite, args.scores / suite
-        items = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
+        folder = args.scores / suite
         condition = self._lessons[suite].condition
         runs = list(product(self._students, grid.seeds))
         first = [load.Cell(student, seed) for student, seed in runs]
@@ -557,7 +564,7 @@ class _Report:
             taught=self._read_answers(folder / "answer.jsonl", items),
             trained=load.read_scores(folder / "evaluate.jsonl", items, trained),
             forgot=load.read_scores(folder / "forget.jsonl", items, trained),
-            judgements=load.judgements(self._judgements_of_games(items), verdicts),
+            judgements=load.judgements(judgements, verdicts),
             leaks=load.read_leaks(folder / "feedback.jsonl", items, retries),
             floors=load.read_floors(folder / "floor.jsonl", items),
         )
@@ -582,8 +589,16 @@ class _Report:
             )
             for teacher in grid.other_teachers
         ]
+        tasks = self._args.tasks / suite
+        played = load.read_items(tasks / "test.jsonl", tasks / "train.jsonl")
+        judgements = self._cells("games_judgements", Judgement, played, verdict=[grid.verdict])
+        condition = self._lessons[suite].condition
+        asked = [condition] if condition in self._asked else []
         return _Played(
-            games=self._read_games(suite),
+            suite=suite,
+            games=self._read_games(suite, played, judgements),
+            feedback=self._cells("games_feedback", Feedback, played, condition=asked),
+            judgements=judgements,
             trained=self._taught(suite, self._learnt()),
             forgot=load.read_scores(folder / "forget.jsonl", items, _trained(self._learnt())),
             taught=self._read_answers(folder / "answer.jsonl", items),
@@ -622,7 +637,7 @@ class _Report:
 
         config, methods, teacher = self._config, list(self._methods), self._grid.teacher
         results, trained = played.games, played.trained
-        lessons = self._lessons[str(self._games)]
+        lessons = self._lessons[played.suite]
         about = {**about, "condition": config.label(lessons.condition)}
         paper = load.read_paper(self._args.paper / "table6.csv")
         runs = training.build(trained)
@@ -690,28 +705,18 @@ class _Report:
             logs.append(losses.Log(cell.learner, cell.method, cell.models[0].objective, frame))
         return losses.build(logs)
 
-    def _judgements_of_games(self, items: "DataFrame") -> list[Judgement]:
-        return self._cells("games_judgements", Judgement, items, verdict=[self._grid.verdict])
-
-    def _outcomes_of_games(self, games: "Games") -> "Iterator[DataFrame]":
+    def _outcomes_of_games(self, played: _Played) -> "Iterator[DataFrame]":
         """Yield how requests of games and code ended, and of those trained on them."""
         from stages.reporting import outcomes
 
-        suite = str(self._games)
-        for of, steps in (
-            (suite, GAMES_STEPS),
-            (self._suite, ("forget",)),
-        ):
+        for suite, steps in ((played.suite, GAMES_STEPS), (self._suite, ("forget",))):
             for step in steps:
-                path = self._args.scores / of / f"{step}.jsonl"
+                path = self._args.scores / suite / f"{step}.jsonl"
                 yield outcomes.of_scores(read_jsonl(path, Score))
         for teacher in self._grid.other_teachers:
             yield outcomes.of_scores(read_jsonl(self._told(teacher), Score))
-        condition = self._lessons[suite].condition
-        if condition in self._asked:
-            feedback = self._cells("games_feedback", Feedback, games.items, condition=[condition])
-            yield outcomes.of_feedback(suite, feedback)
-        yield outcomes.of_judgements(suite, self._judgements_of_games(games.items))
+        yield outcomes.of_feedback(played.suite, played.feedback)
+        yield outcomes.of_judgements(played.suite, played.judgements)
 
     def _told(self, teacher: str) -> Path:
         """Return the scores of retries with the feedback of one of the other teachers."""
@@ -737,7 +742,7 @@ class _Report:
                         *("evaluate", "revise_tuned"),
                     )
                 ),
-                *(() if played is None else self._outcomes_of_games(played.games)),
+                *(() if played is None else self._outcomes_of_games(played)),
                 outcomes.of_feedback(self._suite, self._feedback(results.items, self._asked)),
                 outcomes.of_judgements(self._suite, self._judgements(results.items)),
                 outcomes.of_choices(self._suite, self._selections(results.items, choosers)),

@@ -200,8 +200,8 @@ def test_a_pipeline_is_run_once(pipeline: Path, monkeypatch: pytest.MonkeyPatch)
     assert go(pipeline, "--jobs", "2").stdout == ""
     (pipeline / "b").write_text("broken", encoding="utf-8")
     assert jobs.outdated(Repo()) == {
-        "two": Cell(frozenset()),
-        "end": Cell(frozenset({"two"})),
+        "two": Cell(frozenset(), (pipeline / "start",)),
+        "end": Cell(frozenset({"two"}), (pipeline / "a", pipeline / "b")),
     }
 
 
