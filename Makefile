@@ -12,13 +12,14 @@ VENV ?= .venv
 SCALE ?= laptop
 JOBS ?= 1
 export PATH := $(abspath $(VENV))/bin:$(PATH)
-export PYTHONDONTWRITEBYTECODE = 1
 
 .PHONY: repro test check cost ledger budget scale install clean
 
 repro: install
 	python -m stages.check --params params.yaml --prompts prompts
 	$(if $(filter-out 1,$(JOBS)),python -m stages.jobs --jobs $(JOBS),dvc repro)
+
+test: export PYTHONDONTWRITEBYTECODE = 1
 
 # A process a core: what tests compute is small, so that more threads in each would only wait.
 test: install check

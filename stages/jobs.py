@@ -1,15 +1,17 @@
 r"""Run the pipeline with several cells at a time; `dvc repro` runs one after the other.
 
-    python -m stages.jobs --jobs 2
+    python -m stages.jobs --jobs 2 [target ...]
 
-A cell is begun when all that it depends on is done, as a `dvc repro --single-item` of its own;
-DVC's locks keep dvc.lock whole, and a later `dvc repro` finds nothing to do. What a cell prints
-comes out in one piece at its end. Of the cells that ask a server only one runs at a time: it has
-many calls under way itself, and the call log has one writer. After a failure nothing new is begun.
+All of the pipeline, or what the targets need: cells or whole stages, as for `dvc repro`. A cell is
+begun when all that it depends on is done, as a `dvc repro --single-item` of its own; DVC's locks
+keep dvc.lock whole, and a later `dvc repro` finds nothing to do. What a cell prints comes out in
+one piece at its end. Of the cells that ask a server only one runs at a time: it has many calls
+under way itself, and the call log has one writer. After a failure nothing new is begun.
 
-What is shared out: the cores (`OMP_NUM_THREADS`, unless it is set), and GPUs where
-`CUDA_VISIBLE_DEVICES` names at least as many as there are jobs, one each. Memory is not. Fewer
-threads can add up in another order, so that replies may differ from those of one cell at a time.
+Every cell has all cores, as with `dvc repro`: fewer threads add up in another order, and replies
+would differ. Threads that have nothing to do sleep (`OMP_WAIT_POLICY`, unless it is set), which
+leaves the cores to the other cells. GPUs are shared out where `CUDA_VISIBLE_DEVICES` names at least
+as many as there are jobs, one each. Memory is not.
 """
 
 import argparse
@@ -55,19 +57,35 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = make_parser("stages.jobs", __doc__)
     parser.add_argument("--jobs", type=int, required=True, help="cells at a time")
+    parser.add_argument("targets", nargs="*", help="cells or stages, with what they need")
     return parser
 
 
-def outdated(repo: "Repo") -> dict[str, Cell]:
+def outdated(repo: "Repo", targets: Sequence[str] = ()) -> dict[str, Cell]:
     """Return the cells that are not up to date, or may not be when what they need is done.
 
-    In an order in which each stands behind what it needs.
+    In an order in which each stands behind what it needs; with targets, of what these need only.
+
+    Raises:
+        UserError: no such target.
     """
+    from dvc.exceptions import DvcException
+
     graph = repo.index.graph
+    try:
+        wanted = {
+            stage.addressing
+            for target in targets
+            for stage in repo.stage.collect(target, with_deps=True)
+        }
+    except DvcException as error:
+        raise UserError(str(error)) from None
     found: dict[str, Cell] = {}
     with repo.lock:
         order = TopologicalSorter({stage: list(graph.successors(stage)) for stage in graph})
         for stage in order.static_order():
+            if targets and stage.addressing not in wanted:
+                continue
             needs = {str(other.addressing) for other in graph.successors(stage)} & found.keys()
             if needs or stage.changed():
                 reads = tuple(Path(dep.fs_path) for dep in stage.deps)
@@ -115,13 +133,13 @@ def run_all(cells: Mapping[str, Cell], jobs: int, begin: Callable[[str, int], bo
         raise UserError(FAILED)
 
 
-def shares(environment: Mapping[str, str], cores: int, jobs: int) -> list[dict[str, str]]:
+def surroundings(environment: Mapping[str, str], jobs: int) -> list[dict[str, str]]:
     """Return what each of the jobs finds in its environment beside what is there."""
     own: list[dict[str, str]] = [{} for _ in range(jobs)]
     gpus = [name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     for place, more in enumerate(own):
-        if "OMP_NUM_THREADS" not in environment:
-            more["OMP_NUM_THREADS"] = str(max(1, cores // jobs))
+        if jobs > 1 and "OMP_WAIT_POLICY" not in environment:
+            more["OMP_WAIT_POLICY"] = "PASSIVE"
         if len(gpus) >= jobs:
             more["CUDA_VISIBLE_DEVICES"] = gpus[place]
     return own
@@ -151,9 +169,8 @@ def main(args: argparse.Namespace) -> None:
 
     if args.jobs < 1:
         raise UserError(f"--jobs: at least 1, not {args.jobs}")
-    cells = outdated(Repo())
-    cores = len(os.sched_getaffinity(0))
-    run_all(cells, args.jobs, _begin(shares(os.environ, cores, args.jobs)))
+    cells = outdated(Repo(), args.targets)
+    run_all(cells, args.jobs, _begin(surroundings(os.environ, args.jobs)))
 
 
 if __name__ == "__main__":

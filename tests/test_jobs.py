@@ -1,9 +1,10 @@
 """`python -m stages.jobs`: several cells at a time.
 
 Covered: each cell after what it needs, for any graph; how many run at a time; one that asks a
-server at a time; after a failure nothing new; shares of cores and GPUs; a small pipeline of our
-own, really run by DVC, whose lock is whole afterwards; what is up to date is left alone. Not
-covered: GPUs, a kill in the middle (DVC's own business: a cell that ended is in dvc.lock).
+server at a time; after a failure nothing new; what a job finds in its environment; a small pipeline
+of our own, really run by DVC, whose lock is whole afterwards; what is up to date is left alone;
+targets. Not covered: GPUs, a kill in the middle (DVC's own business: a cell that ended is in
+dvc.lock), models large enough for the number of threads to matter.
 """
 
 import subprocess
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from stages import jobs
 from stages.errors import UserError
-from stages.jobs import Cell, run_all, shares
+from stages.jobs import Cell, run_all, surroundings
 from stages.models.card import LocalCard, ServedCard, write_card
 
 
@@ -134,24 +135,29 @@ def test_one_that_asks_a_server_at_a_time(tmp_path: Path) -> None:
     assert len(watch.begun) == 4
 
 
+PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
 @pytest.mark.parametrize(
-    ("environment", "cores", "at_a_time", "expected"),
+    ("environment", "at_a_time", "expected"),
     [
-        ({}, 8, 2, [{"OMP_NUM_THREADS": "4"}] * 2),
-        ({}, 2, 3, [{"OMP_NUM_THREADS": "1"}] * 3),
-        ({"OMP_NUM_THREADS": "6"}, 8, 2, [{}, {}]),
+        ({}, 1, [{}]),
+        ({}, 3, [PASSIVE] * 3),
+        ({"OMP_NUM_THREADS": "6"}, 2, [PASSIVE] * 2),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, 2, [{}, {}]),
         (
-            {"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": "4,7,9"},
-            *(8, 2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
+            {"CUDA_VISIBLE_DEVICES": "4,7,9", "OMP_WAIT_POLICY": "ACTIVE"},
+            *(2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
         ),
-        ({"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": "4"}, 8, 2, [{}, {}]),
-        ({"OMP_NUM_THREADS": "6", "CUDA_VISIBLE_DEVICES": ""}, 8, 1, [{}]),
+        ({"CUDA_VISIBLE_DEVICES": "4"}, 2, [PASSIVE] * 2),
+        ({"CUDA_VISIBLE_DEVICES": ""}, 1, [{}]),
     ],
 )
-def test_shares(
-    environment: Mapping[str, str], cores: int, at_a_time: int, expected: list[dict[str, str]]
+def test_surroundings(
+    environment: Mapping[str, str], at_a_time: int, expected: list[dict[str, str]]
 ) -> None:
-    assert shares(environment, cores, at_a_time) == expected
+    # Not the number of threads: what a model computes depends on it.
+    assert surroundings(environment, at_a_time) == expected
 
 
 # With DVC.
@@ -203,6 +209,18 @@ def test_a_pipeline_is_run_once(pipeline: Path, monkeypatch: pytest.MonkeyPatch)
         "two": Cell(frozenset(), (pipeline / "start",)),
         "end": Cell(frozenset({"two"}), (pipeline / "a", pipeline / "b")),
     }
+
+
+def test_targets_with_what_they_need(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
+    assert list(jobs.outdated(Repo(), ["two"])) == ["two"]
+    assert list(jobs.outdated(Repo(), ["end", "two"])) == ["one", "two", "end"]
+    assert go(pipeline, "--jobs", "2", "one").stdout.count("Running stage") == 1
+    assert list(jobs.outdated(Repo(), ["one", "two"])) == ["two"]
+    done = go(pipeline, "--jobs", "2", "three")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: ") and "three" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_failure_ends_with_one_line(pipeline: Path) -> None:
