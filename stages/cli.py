@@ -1,6 +1,7 @@
 """What every stage's command line shares: one clear line for a user's mistake."""
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -22,12 +23,16 @@ def make_parser(module: str, docstring: str | None) -> argparse.ArgumentParser:
 def run(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> NoReturn:
     """Parse the command line, run `main`, and exit: 0, 1 for a user's mistake, 130 on Ctrl-C."""
     args = parser.parse_args()
+    # What libraries make as they are imported, a million objects, stays: looking for garbage among
+    # them at every few hundred new ones, and once more at the end, takes seconds.
+    gc.set_threshold(100_000)
     if not sys.stderr.isatty():
         # Also silences the bars that libraries draw.
         os.environ.setdefault("TQDM_DISABLE", "1")
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         main(args)
+        gc.freeze()
     except UserError as error:
         _complain(str(error))
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ episodes that go on have their next turn generated together, and the environment
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
@@ -126,6 +126,10 @@ def play(
     turn = 0
     while going:
         turn += 1
+        going = [
+            (episode, replace(asked, goes_on=turn < referee.turns(episode.item)), limit)
+            for episode, asked, limit in going
+        ]
         by_limit = sorted(going, key=lambda one: (one[2] is None, one[2]))
         for limit, group in groupby(by_limit, key=lambda one: one[2]):
             batch = list(group)

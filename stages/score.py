@@ -7,13 +7,13 @@ r"""Score: how every trajectory of one step did; a pure function of (item, traje
 
 `--rules` is a file of extraction rules, or for games and code the folder of the environments; then
 programs are run in a sandbox, and where none can be had they are `not_run`; `--facts` is where it
-says which sandbox that was. `--trajectories` is a
-pattern over the axes of the step; the cells are those that params.yaml declares (`--condition`: of
-that condition only; `--untuned`: without feedback-following finetuning), and a missing one is an
-error. A changed extraction rule is scored anew without generating anything. For the step `select`,
-`--selections` is a pattern as well, and what is scored is the candidate that each selection comes
-to. `forget` is `evaluate` on a suite that the student was not trained on; `teachers` are retries
-with the feedback of other teachers (Table 8).
+says which sandbox that was. `--trajectories` is a pattern over the axes of the step; the cells are
+those that params.yaml declares (`--condition`: of that condition only; `--untuned`: without
+feedback-following finetuning), and a missing one is an error. A changed extraction rule is scored
+anew without generating anything. For the step `select`, `--selections` is a pattern as well, and
+what is scored is the candidate that each selection comes to. `forget` is `evaluate` on a suite
+that the student was not trained on; `teachers` are retries with the feedback of other teachers
+(Table 8).
 """
 
 import argparse

@@ -18,13 +18,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from stages.tasks.environments.base import Instance, Result
-from stages.tasks.environments.optimization import (
-    LIMIT,
-    Optimization,
-    minimisers,
-    normal_number,
-    read_number,
-)
+from stages.tasks.environments.numeric import normal_number, read_number
+from stages.tasks.environments.optimization import LIMIT, Optimization, minimisers
 
 GAME = Optimization()
 NOWHERE = Path("nowhere")

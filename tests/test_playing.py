@@ -10,6 +10,7 @@ Does not cover: the rules of each game (test_game_*.py), real engines, and the D
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,18 @@ def test_a_reply_limit_only_shortens(tokens: int, own: int) -> None:
     player = Talker(["Answer: 1"])
     played([item], player, sampling=sampling)
     assert [asked_with for _, asked_with in player.calls] == [sampling] * 7
+
+
+def test_what_goes_on_is_what_the_next_turn_continues(raw: Path) -> None:
+    """An engine keeps what it has read of these; a promise that never holds would cost memory."""
+    player = Talker(["Answer: 1", "Answer: 60"])
+    played([hilo(70, 30), *house.items_of(raw, "nash", "spelling")], player)
+    by_name = {conversation.id: conversation for conversation in player.asked}
+    turns = [one for name, one in by_name.items() if "hilo" in name]
+    assert [one.goes_on for one in turns] == [True] * 6 + [False]
+    for before, after in pairwise(turns):
+        assert after.messages[:-2] == before.messages
+    assert not any(one.goes_on for name, one in by_name.items() if "hilo" not in name)
 
 
 # Failures.

@@ -6,6 +6,7 @@ a time, sliding windows, sampling filters, end tokens. Not covered: GPUs, bf16 n
 here), real weights.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -288,3 +289,66 @@ def test_repetition_penalty_sees_prompt_and_reply_but_no_padding() -> None:
     # What is reported is the model's own probability.
     raw = logits[0].log_softmax(dim=-1).tolist()
     assert [float(value[0]) for _, value in drawn] == pytest.approx([raw[1], raw[2], raw[0]])
+
+
+def continued(conversation: Conversation, reply: Completion) -> Conversation:
+    """Return the next turn, as `playing` makes it."""
+    said = (
+        Message(role="assistant", content=reply.text.strip() or "-"),
+        Message(role="user", content="Too low. Guess again."),
+    )
+    messages = (*conversation.messages, *said)
+    return replace(conversation, messages=messages, seed=conversation.seed + 1)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_a_conversation_that_goes_on_is_not_read_again(
+    sampling: Sampling, model: TransformersModel, read: list[int]
+) -> None:
+    asked = [replace(one, goes_on=n % 3 > 0) for n, one in enumerate(conversations(11))]
+    kept = 0
+    for _ in range(4):
+        read.clear()
+        replies = model.generate(asked, sampling)
+        decoded = sum((reply.completion_tokens or 0) - 1 for reply in replies)
+        prompts = sum(reply.prompt_tokens or 0 for reply in replies)
+        # Of what was read before, at most the reply is read again, where its text has other tokens.
+        assert sum(read) - decoded <= prompts - kept
+        alone = [replace(one, goes_on=False) for one in asked]
+        assert alike(model.generate(alone, sampling)) == alike(replies)
+        kept = sum(
+            reply.prompt_tokens or 0
+            for one, reply in zip(asked, replies, strict=True)
+            if one.goes_on
+        )
+        asked = [continued(*pair) for pair in zip(asked, replies, strict=True)]
+
+
+def test_of_conversations_that_go_on_the_oldest_make_room(
+    model: TransformersModel, monkeypatch: pytest.MonkeyPatch, read: list[int]
+) -> None:
+    asked = [replace(one, goes_on=True) for one in conversations(6)]
+    [most] = [len(model._encode(model.render(one))) for one in asked[5:]]
+    monkeypatch.setattr(transformers_engine, "KEPT_TOKENS", 2 * (most + GREEDY.max_new_tokens))
+    first = [model.generate([one], GREEDY)[0] for one in asked]
+    assert 2 <= len(model._begun) < len(asked)
+    following = [continued(*pair) for pair in zip(asked, first, strict=True)]
+    read.clear()
+    last = model.generate(following[5:], GREEDY)
+    assert read[0] <= (last[0].prompt_tokens or 0) - most
+    model.generate(following[:1], GREEDY)
+    assert len(model._begun) < len(asked)
+
+
+def test_what_is_kept_may_be_less_or_other_than_what_follows(model: TransformersModel) -> None:
+    """Two that begin alike and go on apart, and one whose first turn was never seen."""
+    [one, other] = [replace(one, goes_on=True) for one in conversations(2)]
+    twin = replace(one, seed=7)
+    asked = [one, twin, other]
+    replies = model.generate(asked, SAMPLED)
+    assert replies[0].text != replies[1].text
+    following = [continued(*pair) for pair in zip(asked, replies, strict=True)]
+    stranger = continued(conversations(3)[2], replies[0])
+    fresh = [replace(conversation, goes_on=False) for conversation in (*following, stranger)]
+    together = model.generate([*following, stranger], SAMPLED)
+    assert alike(together) == alike(model.generate(fresh, SAMPLED))

@@ -1,7 +1,7 @@
 """The chat interface that every engine keeps: `generate` and `score`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import Field
@@ -35,12 +35,15 @@ class Conversation:
         messages: what the model sees, the last one from the user.
         seed: seeds the sampling of this reply, and of this reply alone.
         environment: the subtask that it is about, for a model of several; see EnvironmentsCard.
+        goes_on: whether a later conversation may be this one, the reply and another message; an
+            engine may keep what it has read until then.
     """
 
     id: str
     messages: tuple[Message, ...]
     seed: int
     environment: str | None = None
+    goes_on: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ class ChatModel(Protocol):
     ) -> list[Completion]:
         """Return one completion a conversation, in their order.
 
-        The result depends on the conversations and the sampling only, not on concurrency.
+        The result depends on the conversations (and those that they continue) and the sampling
+        only, not on concurrency.
         """
         ...
 

@@ -1,9 +1,6 @@
 """Opening a model folder with the engine that its card names."""
 
-import gc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from stages.models.card import EnvironmentsCard, FileCard, LocalCard, read_card
@@ -29,12 +26,9 @@ def open_model(folder: Path) -> ChatModel:
 
         return VllmModel(card, folder)
     if isinstance(card, LocalCard):
-        # Imports and weights make a million objects that stay: looking for garbage among them again
-        # and again takes about a second.
-        with _no_collection():
-            from stages.models.transformers_engine import TransformersModel
+        from stages.models.transformers_engine import TransformersModel
 
-            return TransformersModel(card, folder)
+        return TransformersModel(card, folder)
     if isinstance(card, FileCard):
         from stages.models.file_engine import FileModel
 
@@ -43,14 +37,3 @@ def open_model(folder: Path) -> ChatModel:
     from stages.models.openai_engine import OpenAIModel
 
     return OpenAIModel(card, default_log(os.environ), os.environ)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -9,12 +9,15 @@ Shapes: `heads` may be a multiple of `kv heads` (grouped queries); `size` is tha
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 NAME = "ragged"
+
+Kept: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of one sequence (kv heads, tokens, size), layer by layer."""
 
 
 class Pass(Protocol):
@@ -116,6 +119,14 @@ class Block:
                 kept[place, :, start : self._end] = rests[row]
             room.append(kept)
 
+    def kept(self, row: int) -> "Kept":
+        """Return a copy of what a row holds."""
+        held = slice(self._end - self.positions[row], self._end)
+        return [
+            (keys[row, :, held].clone(), values[row, :, held].clone())
+            for keys, values in zip(self._keys, self._values, strict=True)
+        ]
+
     def attend(
         self,
         layer: int,
@@ -165,17 +176,26 @@ class Block:
 
 
 class Sequences:
-    """A pass over whole sequences, one behind the other, after a beginning that they share.
+    """A pass over sequences, one behind the other, each after a beginning.
 
     Args:
-        shared: how many tokens the shared beginning has; they come first, once.
-        lengths: of the sequences without it.
+        shared: how many tokens the beginning that all share has; they come first, once.
+        lengths: of the sequences without their beginnings.
         block: keeps what is needed to go on.
+        kept: where nothing is shared, what was kept of each sequence's own beginning, and how many
+            tokens of that to take, which may be none.
     """
 
-    def __init__(self, shared: int, lengths: Sequence[int], block: Block | None = None) -> None:
+    def __init__(
+        self,
+        shared: int,
+        lengths: Sequence[int],
+        block: Block | None = None,
+        kept: Sequence[tuple[Kept, int]] = (),
+    ) -> None:
         self._lengths = [shared, *lengths]
         self._block = block
+        self._kept = kept
 
     def attend(
         self,
@@ -186,19 +206,24 @@ class Sequences:
         scale: float | None,
         window: int | None,
     ) -> torch.Tensor:
-        """Attend within each sequence and to the shared beginning, to what is before."""
+        """Attend within each sequence and to its beginning, to what is before."""
         queries, keys, values = (
-            torch.split(part, self._lengths, dim=1) for part in (query, key, value)
+            list(torch.split(part, self._lengths, dim=1)) for part in (query, key, value)
         )
+        for number, (kept, taken) in enumerate(self._kept, 1):
+            if taken:
+                old_keys, old_values = kept[layer]
+                keys[number] = torch.cat([old_keys[:, :taken], keys[number]], dim=1)
+                values[number] = torch.cat([old_values[:, :taken], values[number]], dim=1)
         outputs = []
         for number, (q, k, v) in enumerate(zip(queries, keys, values, strict=True)):
-            shared = self._lengths[0] if number else 0
-            if shared:
+            if number and self._lengths[0]:
                 k, v = torch.cat([keys[0], k], dim=1), torch.cat([values[0], v], dim=1)
+            before = k.shape[1] - q.shape[1]
             mask = None
-            if shared or (window is not None and k.shape[1] > window):
+            if before or (window is not None and k.shape[1] > window):
                 place = torch.arange(k.shape[1], device=q.device)
-                back = place[shared:, None] - place
+                back = place[before:, None] - place
                 mask = (back >= 0) & (back < (window or k.shape[1]))
             output = scaled_dot_product_attention(
                 q[None],

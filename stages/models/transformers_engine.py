@@ -3,7 +3,7 @@
 Replies are a function of the conversations, the sampling and the machine: what runs side by side
 follows from the prompts and replies alone, and every reply draws from a generator of its own.
 Prompts are read without padding, what the prompts of a group share only once, and join those under
-way as soon as there is room.
+way as soon as there is room. Of a conversation that goes on, only what is new is read.
 """
 
 import os
@@ -22,11 +22,12 @@ from stages.models import ragged
 from stages.models.adapters import load_weights
 from stages.models.card import LocalCard
 from stages.models.chat import Conversation, ReplyScore, Sampling
+from stages.models.packed import pack
 from stages.models.precision import best_dtype
 from stages.models.sampler import Sampler
 from stages.models.template import apply_template, load_tokenizer
 from stages.progress import bar
-from stages.records import Completion, Record
+from stages.records import Completion, Message, Record
 
 # What runs side by side decides how sums are rounded, so these are no settings. The rows of a block
 # share padding; rows and tokens (prompts and room for replies) bound all blocks under way.
@@ -35,17 +36,39 @@ MAX_ROWS = 128
 MAX_TOKENS = 48 * 1024
 # Of one pass that scores.
 SCORED_TOKENS = 2048
+# Of conversations that may go on, between their turns.
+KEPT_TOKENS = 16 * 1024
 
 AttentionInterface.register(ragged.NAME, ragged.attention)
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A conversation and its reply, as far as they were read: token ids, and what was kept."""
+
+    tokens: list[int]
+    kept: ragged.Kept
+
+    def covers(self, prompt: Sequence[int]) -> int:
+        """Return how much of a prompt need not be read. Its last token does: its logits count."""
+        return len(os.path.commonprefix([self.tokens, list(prompt[:-1])]))
+
+
 @dataclass
 class _Reply:
-    """A reply on its way. `index` says which conversation it belongs to."""
+    """A reply on its way.
+
+    Attributes:
+        index: which conversation it belongs to.
+        begun: what was kept of the conversation that this one continues.
+        goes_on: the conversation, if a later one may continue it.
+    """
 
     index: int
     prompt: list[int]
     seed: int
+    begun: "_Begun | None" = None
+    goes_on: tuple[Message, ...] | None = None
     tokens: list[int] = field(default_factory=list)
     logprob: float = 0.0
     finish: Literal["stop", "length"] | None = None
@@ -94,9 +117,11 @@ class TransformersModel:
         self._tokenizer = load_tokenizer(folder)
         model = load_weights(folder, dtype=self._dtype, attn_implementation=ragged.NAME)
         self._model = model.to(self._device).eval()
+        pack(self._model)
         self._like = torch.empty(0, dtype=self._dtype, device=self._device)
         ends = self._model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
+        self._begun: dict[tuple[Message, ...], _Begun] = {}
         self._ends = {int(end) for end in [*ends, self._tokenizer.eos_token_id] if end is not None}
 
     def answers(self, conversations: Sequence[Conversation], sampling: Sampling) -> list[Record]:
@@ -108,7 +133,7 @@ class TransformersModel:
         return apply_template(self._tokenizer, conversation.messages)
 
     def facts(self) -> dict[str, str]:
-        """Return engine, weights, precision, device and versions."""
+        """Return engine, weights, precision, device, threads and versions."""
         import transformers
 
         device = torch.cuda.get_device_name() if self._device.type == "cuda" else platform.machine()
@@ -118,6 +143,7 @@ class TransformersModel:
             "revision": self._card.revision,
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": f"{self._device.type} ({device})",
+            "threads": str(torch.get_num_threads()),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
@@ -131,7 +157,14 @@ class TransformersModel:
     ) -> list[Completion]:
         """Return one completion a conversation, in their order."""
         replies = [
-            _Reply(index, self._encode(self.render(conversation)), conversation.seed)
+            _Reply(
+                index,
+                self._encode(self.render(conversation)),
+                conversation.seed,
+                # Without the reply and what was said then.
+                self._begun.pop(conversation.messages[:-2], None),
+                conversation.messages if conversation.goes_on else None,
+            )
             for index, conversation in enumerate(conversations)
         ]
         waiting = deque(_groups(replies))
@@ -174,19 +207,26 @@ class TransformersModel:
     def _prefill(self, replies: list[_Reply], sampling: Sampling) -> _Group:
         """Return the group with the first token of each reply, its prompts read."""
         prompts: list[list[int]] = []
+        begun: list[_Begun | None] = []
         rows = []
         for reply in replies:
             if not prompts or prompts[-1] != reply.prompt:
                 prompts.append(reply.prompt)
+                begun.append(reply.begun)
             rows.append(len(prompts) - 1)
         lengths = [len(prompt) for prompt in prompts]
         block = ragged.Block(lengths, rows, sampling.max_new_tokens, self._like)
-        shared = _shared(prompts)
-        rests = [length - shared for length in lengths]
+        shared = 0 if any(begun) else _shared(prompts)
+        starts = [
+            one.covers(prompt) if one else shared
+            for one, prompt in zip(begun, prompts, strict=True)
+        ]
+        rests = [length - start for length, start in zip(lengths, starts, strict=True)]
+        kept = [(one.kept if one else [], start) for one, start in zip(begun, starts, strict=True)]
         logits = self._forward(
-            *_pack(prompts, shared),
+            *_pack(prompts, shared, starts),
             [shared + stop - 1 for stop in accumulate(rests)],
-            ragged.Sequences(shared, rests, block),
+            ragged.Sequences(shared, rests, block, kept if any(begun) else ()),
         )
         seeds, shown = [reply.seed for reply in replies], [reply.prompt for reply in replies]
         group = _Group(replies, block, Sampler(sampling, seeds, shown, self._device))
@@ -219,7 +259,17 @@ class TransformersModel:
             elif len(reply.tokens) == sampling.max_new_tokens:
                 reply.finish = "length"
         for group in groups:
+            for row, reply in enumerate(group.replies):
+                if reply.finish is not None and reply.goes_on is not None:
+                    self._keep(reply.goes_on, reply, group.block.kept(row))
             group.drop_finished()
+
+    def _keep(self, messages: tuple[Message, ...], reply: _Reply, kept: ragged.Kept) -> None:
+        """Keep what was read of a conversation and its reply; the oldest have to make room."""
+        # The last token was drawn and not read.
+        self._begun[messages] = _Begun([*reply.prompt, *reply.tokens[:-1]], kept)
+        while sum(len(begun.tokens) for begun in self._begun.values()) > KEPT_TOKENS:
+            del self._begun[next(iter(self._begun))]
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
@@ -245,9 +295,8 @@ class TransformersModel:
                     for i, stop in zip(chunk, stops, strict=True)
                     for place in range(stop - len(targets[i]), stop)
                 ]
-                logits = self._forward(
-                    *_pack(sequences, shared), keep, ragged.Sequences(shared, rests)
-                )
+                packed = _pack(sequences, shared, [shared] * len(sequences))
+                logits = self._forward(*packed, keep, ragged.Sequences(shared, rests))
                 wanted = torch.tensor([token for i in chunk for token in targets[i]])
                 chosen = logits.gather(1, wanted.to(self._device)[:, None])[:, 0]
                 logprobs = (chosen - logits.logsumexp(dim=-1)).double()
@@ -267,11 +316,14 @@ def _shared(prompts: Sequence[list[int]]) -> int:
     return len(os.path.commonprefix([prompt[:-1] for prompt in prompts]))
 
 
-def _pack(sequences: Sequence[list[int]], shared: int) -> tuple[list[int], list[int]]:
-    """Return tokens and their positions: what is shared once, then each sequence's rest."""
-    tokens = sequences[0][:shared] + [token for s in sequences for token in s[shared:]]
-    places = [*range(shared), *(place for s in sequences for place in range(shared, len(s)))]
-    return tokens, places
+def _pack(
+    sequences: Sequence[list[int]], shared: int, starts: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Return tokens and their positions: what is shared once, then each sequence from its start."""
+    parts = [(sequences[0], 0, shared)]
+    parts += [(whole, start, len(whole)) for whole, start in zip(sequences, starts, strict=True)]
+    tokens = [token for whole, start, stop in parts for token in whole[start:stop]]
+    return tokens, [place for _, start, stop in parts for place in range(start, stop)]
 
 
 def _chunks(prompts: Sequence[list[int]], targets: Sequence[list[int]]) -> Iterator[list[int]]:

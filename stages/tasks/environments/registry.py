@@ -9,7 +9,10 @@ from stages.errors import UserError
 from stages.params import check
 from stages.tasks.environments.base import Code, Environment, Game
 
-_OTHERS = {"__init__", "base", "grading", "playing", "preparing", "programs", "reading", "registry"}
+_OTHERS = {
+    *("__init__", "base", "grading", "numeric", "playing", "preparing", "programs", "reading"),
+    "registry",
+}
 
 
 def names() -> list[str]:

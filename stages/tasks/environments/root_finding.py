@@ -12,12 +12,7 @@ from random import Random
 from typing import ClassVar, NamedTuple
 
 from stages.tasks.environments.base import Game, Instance, Result, State, Turn
-from stages.tasks.environments.optimization import (
-    ROUNDING,
-    TOLERANCE,
-    normal_number,
-    read_number,
-)
+from stages.tasks.environments.numeric import ROUNDING, TOLERANCE, normal_number, read_number
 
 
 class _Curve(NamedTuple):
