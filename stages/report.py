@@ -61,7 +61,8 @@ from stages.verdicts import Verdict
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from stages.reporting import load, training
+    from stages.reporting import load, table5, training
+    from stages.reporting.built import Built, BuiltGames
     from stages.reporting.games import Games
     from stages.reporting.results import Results
 
@@ -354,19 +355,18 @@ class _Report:
             "k": len(grid.draws),
         }
 
-    def write(self) -> None:
-        """Build all tables and figures and write them."""
+    def build(self) -> "Built":
+        """Build all tables, and keep their texts."""
         from stages.reporting import (
             blocks,
             curve,
             load,
-            losses,
             table2,
             table3,
             table4,
-            table5,
             transitions,
         )
+        from stages.reporting.built import Built
 
         args, grid, config = self._args, self._grid, self._config
         results, trained = self._read(), self._taught(self._suite, self._arms())
@@ -439,23 +439,56 @@ class _Report:
         )
         over_k = curve.build(results, self._students, grid.base, config)
         self._put("best_of_k", over_k.to_csv(index=False, lineterminator="\n"))
-        self._put_outcomes(results, played)
-        fifth = self._put_training(results, trained, about, paper)
+        ends = self._put_outcomes(results, played)
+        fifth, runs, cleaned = self._put_training(results, trained, about, paper)
         curves = self._curves(trained)
         self._put("training_curves", curves.to_csv(index=False, lineterminator="\n"))
-        headline = self._put_games(played, results, about) if played else {}
+        games = self._put_games(played, results, about) if played else None
+        if games:
+            paper |= {n: load.read_paper(args.paper / f"table{n}.csv") for n in (6, 8)}
+        return Built(
+            scale=self._scale,
+            suite=self._suite,
+            grid=grid,
+            config=config,
+            labels=self._labels,
+            sees_target=frozenset(self._sees_target),
+            results=results,
+            paper=paper,
+            table2=second,
+            table3=third,
+            subtasks=subtasks,
+            table4=fourth,
+            controls=extra,
+            transitions=moves,
+            identities=identities,
+            best_of_k=over_k,
+            table5=fifth,
+            cleaning=cleaned,
+            outcomes=ends,
+            curves=curves,
+            runs=runs,
+            trained=trained,
+            games=games,
+        )
 
+    def write(self) -> None:
+        """Build all tables and figures and write them."""
+        from stages.reporting import blocks, curve, losses, table2, table3, table5, table6
+
+        args, built = self._args, self.build()
         for path, text in self._texts.items():
             write_text(path, text)
-        curve.draw(over_k, args.figures / "best_of_k")
-        losses.draw(curves, self._learners, self._labels, args.figures / "training")
+        curve.draw(built.best_of_k, args.figures / "best_of_k")
+        losses.draw(built.curves, self._learners, self._labels, args.figures / "training")
+        headline = {"table6": table6.headline(built.games.table6.arms)} if built.games else {}
         write_json(
             args.metrics,
             {
-                "table2": table2.headline(second),
-                "table3": table3.headline(third),
-                "table4": blocks.headline(fourth),
-                "table5": table5.headline(fifth),
+                "table2": table2.headline(built.table2),
+                "table3": table3.headline(built.table3),
+                "table4": blocks.headline(built.table4),
+                "table5": table5.headline(built.table5.arms),
                 **headline,
             },
         )
@@ -480,8 +513,8 @@ class _Report:
         trained: "Sequence[training.Cell]",
         about: Mapping[str, object],
         paper: "Mapping[int, DataFrame]",
-    ) -> "DataFrame":
-        """Put all that is about training, and return Table 5."""
+    ) -> "tuple[table5.Tables, DataFrame, DataFrame]":
+        """Put all that is about training; return Table 5, its runs, and what cleaning did."""
         import pandas as pd
 
         from stages.reporting import cleaning, figure3, load, table5, training
@@ -531,7 +564,7 @@ class _Report:
             figure3.to_csv(fields),
             figure3.to_tex(fields, shown, self._labels, about),
         )
-        return fifth.arms
+        return fifth, runs, cleaned
 
     def _read_games(
         self, suite: str, items: "DataFrame", judgements: Iterable[Judgement]
@@ -621,8 +654,8 @@ class _Report:
 
     def _put_games(
         self, played: _Played, questions: "Results", about: Mapping[str, object]
-    ) -> dict[str, object]:
-        """Put all that is about games and code, and return what `dvc metrics` shows of it."""
+    ) -> "BuiltGames":
+        """Put all that is about games and code, and return it."""
         from stages.reporting import (
             environment_blocks,
             forgetting,
@@ -634,6 +667,7 @@ class _Report:
             table8,
             training,
         )
+        from stages.reporting.built import BuiltGames
 
         config, methods, teacher = self._config, list(self._methods), self._grid.teacher
         results, trained = played.games, played.trained
@@ -692,7 +726,18 @@ class _Report:
         )
         tex = table8.to_tex(eighth, results, about, config.label(self._reader))
         self._put("table8", table8.to_csv(eighth), tex)
-        return {"table6": table6.headline(sixth.arms)}
+        return BuiltGames(
+            suite=played.suite,
+            results=results,
+            condition=lessons.condition,
+            table6=sixth,
+            retry=retries,
+            forgetting=lost,
+            table7=seventh,
+            table8=eighth,
+            runs=runs,
+            trained=trained,
+        )
 
     def _curves(self, trained: "Sequence[training.Cell]") -> "DataFrame":
         """Read the training logs."""
@@ -728,7 +773,7 @@ class _Report:
         """The conditions whose feedback somebody is asked for."""
         return (*self._grid.asked, *self._grid.compared, *self._grid.own)
 
-    def _put_outcomes(self, results: "Results", played: _Played | None) -> None:
+    def _put_outcomes(self, results: "Results", played: _Played | None) -> "DataFrame":
         from stages.reporting import outcomes
 
         folder = self._args.scores / self._suite
@@ -750,6 +795,7 @@ class _Report:
         )
         tex = outcomes.to_tex(ends, self._labels, self._scale)
         self._put("outcomes", ends.to_csv(index=False, lineterminator="\n"), tex)
+        return ends
 
     def _put(self, name: str, csv: str, tex: str | None = None) -> None:
         """Keep a table until all can be written: a mistake in one leaves none half new."""
