@@ -1,6 +1,7 @@
 # make repro   regenerate every table, on a machine with Python 3.11 and pip
-# make repro JOBS=2    with several cells at a time
+# make repro JOBS=1    one cell after the other; by default as many at a time as params.yaml says
 # make test    lint, types and tests
+# make pdf     reports/report.pdf, out of reports/report.tex (needs pdflatex)
 # make cost    what the current params would take: requests, tokens, dollars, hours
 # make ledger  what the calls in the call log have cost, by stage and model
 # make budget USD=5    stop every run before the calls in the call log cost more
@@ -10,14 +11,22 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 SCALE ?= laptop
-JOBS ?= 1
+JOBS ?= $(shell sed -n 's/^jobs: *\([0-9]*\).*/\1/p' params.yaml)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: repro test check cost ledger budget scale install clean
+.PHONY: repro pdf test check cost ledger budget scale install clean
 
 repro: install
 	python -m stages.check --params params.yaml --prompts prompts
 	$(if $(filter-out 1,$(JOBS)),python -m stages.jobs --jobs $(JOBS),dvc repro)
+
+# The date of the file is fixed, so that the same report gives the same bytes.
+pdf:
+	@command -v pdflatex >/dev/null || { echo "error: pdflatex is not installed" >&2; exit 1; }
+	cd reports && for pass in 1 2; do SOURCE_DATE_EPOCH=1727740800 FORCE_SOURCE_DATE=1 \
+	  pdflatex -interaction=nonstopmode -halt-on-error report.tex >/dev/null \
+	  || { tail -n 20 report.log >&2; exit 1; }; done
+	cd reports && rm -f report.aux report.log report.out
 
 test: export PYTHONDONTWRITEBYTECODE = 1
 

@@ -19,10 +19,11 @@ from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.cost import Lengths
 from stages.errors import UserError
-from stages.grid import Folder, Grid, Slug
+from stages.grid import POOLS, Folder, Grid, Slug
 from stages.model_specs import FileSpec, HubSource, LocalSpec, ModelSpec, ServedSpec
 from stages.models.prices import Price
 from stages.params import Section, check, read_yaml
+from stages.paraphrases import Paraphrased
 from stages.reporting.config import ReportSection
 from stages.roles import Role
 from stages.tasks.config import EnvironmentsSource, Suite
@@ -38,6 +39,7 @@ class Whole(Section):
     """All of params.yaml."""
 
     scale: Slug
+    jobs: int = Field(ge=1)
     models: dict[Slug, Annotated[ModelSpec, Field(discriminator="engine")]]
     students: dict[Folder, Role] = Field(min_length=1)
     teachers: dict[Slug, Role] = Field(min_length=1)
@@ -50,6 +52,7 @@ class Whole(Section):
     following: Methods
     trainers: Trainers
     grid: Grid
+    paraphrased: Paraphrased
     report: ReportSection
     lengths: Lengths
     prices: dict[Slug, Price]
@@ -91,6 +94,7 @@ def check_whole(path: Path, prompts: Path) -> Whole:
             template = prompts / folder / f"{slug}.jinja"
             if not template.is_file():
                 raise UserError(f"{path}: {key}.{slug}: no prompt {template}")
+    _check_paraphrased(path, prompts, whole)
     for slug in whole.report.paper_students:
         if slug not in whole.students:
             raise UserError(f"{path}: report.paper_students.{slug}: no such key under students")
@@ -142,6 +146,27 @@ def _check_conditions(path: Path, whole: Whole) -> None:
                 )
     if grid.base not in (*grid.asked, *grid.compared):
         raise UserError(f"{path}: grid.base: {grid.base} is not in grid.asked or compared")
+
+
+def _check_paraphrased(path: Path, prompts: Path, whole: Whole) -> None:
+    """Check that what is tried in other words is in the grid, and that its prompts are there."""
+    own, grid = whole.paraphrased, whole.grid
+    for name, known in (
+        ("questions", grid.questions),
+        ("asked", grid.asked),
+        ("compared", grid.compared),
+        ("verdicts", tuple(whole.verdicts)),
+        ("pools", POOLS),
+        ("cleaned", grid.questions),
+    ):
+        for slug in getattr(own, name):
+            if slug not in known:
+                raise UserError(f"{path}: paraphrased.{name}: {slug} is none of {', '.join(known)}")
+    for wording in own.wordings:
+        for name in own.templates:
+            template = prompts / "paraphrases" / wording / f"{name}.jinja"
+            if not template.is_file():
+                raise UserError(f"{path}: paraphrased.wordings: {wording}: no prompt {template}")
 
 
 def _is_trained(whole: Whole, slug: str) -> bool:

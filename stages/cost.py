@@ -36,6 +36,7 @@ from stages.models.chat import Conversation, Sampling
 from stages.models.openai_engine import OpenAIModel
 from stages.models.prices import Price
 from stages.params import Params, Section, check
+from stages.paraphrases import Paraphrased
 from stages.pipeline import cell_arguments
 from stages.records import Item, read_jsonl
 from stages.roles import Role
@@ -46,7 +47,7 @@ from stages.verdicts import Verdict
 
 PARAMS = (
     *("models", "students", "teachers", "conditions", "verdicts", "selectors"),
-    *("lessons", "methods", "following", "grid", "lengths"),
+    *("lessons", "methods", "following", "grid", "paraphrased", "lengths"),
 )
 _MODULES: dict[str, ModuleType] = {
     "respond": respond,
@@ -126,6 +127,7 @@ class Forecast:
         self._methods = list(values.get("methods", dict[Slug, Any]))
         self._following = list(values.get("following", dict[Slug, Any]))
         self._grid = values.get("grid", Grid)
+        self._paraphrased = values.get("paraphrased", Paraphrased)
         self._lengths = values.get("lengths", Lengths)
         self.served = served(params)
         models = values.get("models", dict[Slug, Any])
@@ -170,6 +172,11 @@ class Forecast:
                 yield self._cell("revise_teachers", str(grid.other_student), **axes)
             yield from self._training(suite, "")
             yield from self._tuning(suite)
+        yield from self._reworded()
+        yield self._cell("answer_figure1", teacher)
+        for student, stage in product(grid.tuned, ("respond", "feedback", "revise")):
+            asked = teacher if stage == "feedback" else student
+            yield self._cell(f"{stage}_figure1", asked, student=student)
         for suite in grid.games:
             for slug in self._teachers:
                 yield self._cell("answer_games", slug, suite=suite, teacher=slug)
@@ -186,6 +193,31 @@ class Forecast:
                 yield self._cell("feedback_following_games", teacher, **axes)
                 yield self._cell("revise_following_games", student, **axes)
                 yield self._cell("revise_teacher_games", teacher, **axes)
+
+    def _reworded(self) -> Iterator[Cell]:
+        """Yield the cells that try prompts in other words."""
+        grid, teacher, own = self._grid, self._grid.teacher, self._paraphrased
+        for suite, wording, student, seed in product(
+            own.questions, own.wordings, grid.students, grid.seeds
+        ):
+            axes = {"suite": suite, "wording": wording, "student": student, "seed": seed}
+            yield self._cell("respond_paraphrased", student, **axes)
+            yield self._cell("revise_retry_paraphrased", student, **axes)
+            for verdict in own.verdicts:
+                yield self._cell("judge_paraphrased", teacher, **axes, verdict=verdict)
+            for kind, conditions in (("", own.asked), ("_compared", own.compared)):
+                for condition in conditions:
+                    told = {**axes, "condition": condition}
+                    yield self._cell(f"feedback{kind}_paraphrased", teacher, **told)
+                    yield self._cell(f"revise{kind}_paraphrased", student, **told)
+            for pool in own.pools:
+                yield self._cell("select_student_paraphrased", student, **axes, pool=pool)
+                yield self._cell("select_teacher_paraphrased", teacher, **axes, pool=pool)
+        for suite, wording, learner, seed in product(
+            own.cleaned, own.wordings, grid.learners, grid.seeds
+        ):
+            axes = {"suite": suite, "wording": wording, "learner": learner, "seed": seed}
+            yield self._cell("clean_paraphrased", teacher, **axes)
 
     def _training(self, suite: str, kind: str) -> Iterator[Cell]:
         """Yield the cells of learning from the feedback that ask a model; training asks none."""
@@ -223,7 +255,7 @@ class Forecast:
         )
         sampling = self._sampling(stage, model, args)
         if not all(path.is_file() for path in self._needed(args)):
-            tasks = self._tasks(stage, str(axes["suite"]))
+            tasks = self._tasks(stage, args, str(axes.get("suite")))
             cell = self._reckoned(stage, root(model), tasks.total(), sampling.max_new_tokens)
             return self._to_the_end(cell, args, tasks, sampling.max_new_tokens)
         conversations = module.conversations(args)
@@ -266,7 +298,7 @@ class Forecast:
     def _sampling(self, stage: str, model: str, args: argparse.Namespace) -> Sampling:
         if stage.split("_")[0] == "judge":
             return judge.sampling(args)
-        if stage in ("select_student", "select_teacher"):
+        if stage.startswith(("select_student", "select_teacher")):
             return select.sampling(args)
         by_teacher = stage.split("_")[0] in ("answer", "feedback", "clean")
         by_teacher = (by_teacher and stage != "feedback_own") or stage in (
@@ -298,9 +330,11 @@ class Forecast:
         out = (items * min(reply[0], limit), float(items * limit))
         return Cell(stage, model, items, 0, False, (low, high), out)
 
-    def _tasks(self, stage: str, suite: str) -> Counter[str]:
+    def _tasks(self, stage: str, args: argparse.Namespace, suite: str) -> Counter[str]:
         """Return how many items of each task a cell is over. Raises UserError for none yet."""
-        plain = stage.removesuffix("_games")
+        if stage.endswith("_figure1"):
+            return Counter(item.task for item in read_jsonl(args.items, Item))
+        plain = stage.removesuffix("_games").removesuffix("_paraphrased")
         if plain in _FEW:
             few = self._lessons[suite].following_per_task
             found = self._items(suite, "respond_train")

@@ -31,14 +31,30 @@ def imported(root: Path, file: Path) -> set[str]:
 
 
 def data_beside(file: Path) -> set[Path]:
-    """Return the data files in the module's folder that it names in a string."""
+    """Return the data files in the module's folder that it names in a string.
+
+    A folder that it names, if it is no package, stands for all files in it; what a template names
+    in quotation marks is read with it.
+    """
     strings = {
         node.value
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    siblings = [path for path in file.parent.iterdir() if path.is_file() and path.suffix != ".py"]
-    return {path for path in siblings if path.name in strings}
+    here = [path for path in file.parent.iterdir() if path.suffix != ".py"]
+    siblings = [path for path in here if path.is_file()]
+    folders = [path for path in here if path.is_dir() and not (path / "__init__.py").is_file()]
+    found = {path for path in siblings if path.name in strings}
+    todo = list(found)
+    while todo:
+        text = todo.pop().read_text(encoding="utf-8")
+        more = {path for path in siblings if f'"{path.name}"' in text} - found
+        found |= more
+        todo += more
+    for folder in folders:
+        if folder.name in strings:
+            found |= {path for path in folder.iterdir() if path.is_file()}
+    return found
 
 
 def is_empty(file: Path) -> bool:

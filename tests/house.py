@@ -217,6 +217,17 @@ class House:
                 "verdict": "explicit",
                 "draws": [0, 1],
             },
+            # On another suite, so that none of it is read here.
+            "paraphrased": {
+                "wordings": ["p1"],
+                "questions": ["elsewhere"],
+                "asked": [],
+                "compared": [],
+                "verdicts": [],
+                "pools": [],
+                "cleaned": [],
+            },
+            "prices": {},
             "report": {
                 "bootstrap": 500,
                 "seed": 0,
@@ -574,7 +585,9 @@ class House:
             return list(csv.DictReader(stream))
 
     def tex(self, table: str, out: str = "out") -> str:
-        return (self.root / out / f"{table}.tex").read_text(encoding="utf-8")
+        """Return a table as LaTeX, of the paper's own the version with its figures beside."""
+        name = f"{table}_beside" if table[:-1] == "table" else table
+        return (self.root / out / f"{name}.tex").read_text(encoding="utf-8")
 
     def run(self, out: str = "out") -> list[dict[str, str]]:
         """Write all files, run the stage and return the rows of table3.csv."""

@@ -29,6 +29,7 @@ GAMES = 4  # two of Hi-Lo, of up to seven turns, and two of Nash, on either side
 PLAYED = PLAYED_AGAIN = 2 * 7 + 2
 PLAYED_BY_TEACHER = 1 + 1 + 6 + 2  # greedy: both games open with the same request, asked once
 FEW = 2  # one of each
+CARDS = 8
 FEW_AGAIN = 7 + 1
 
 
@@ -63,6 +64,16 @@ def test_requests_follow_the_grid(house: Path) -> None:
         assert cell.prompt[0] <= cell.prompt[1]
         assert cell.reply[0] <= cell.reply[1]
     assert counts == {
+        ("respond_paraphrased", "tiny"): ITEMS,
+        ("judge_paraphrased", "scripted"): ITEMS,
+        ("feedback_paraphrased", "scripted"): ITEMS,
+        ("revise_paraphrased", "tiny"): ITEMS,
+        ("revise_retry_paraphrased", "tiny"): ITEMS,
+        # The cards of Figure 1: described, and guessed.
+        ("respond_figure1", "tiny"): 2 * CARDS,
+        ("answer_figure1", "scripted"): 2 * CARDS,
+        ("feedback_figure1", "scripted"): CARDS,
+        ("revise_figure1", "tiny"): 2 * CARDS,
         ("respond", "tiny"): ITEMS,
         ("answer", "scripted"): ITEMS,
         ("feedback", "scripted"): ITEMS,

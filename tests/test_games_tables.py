@@ -40,6 +40,7 @@ from stages.tasks.environments.base import Code, Game, Instance, Program, Result
 
 GRID = {"questions": ["bbh"], "games": [], "other_teachers": [], "other_student": None}
 TABLES = ("table6", "table7", "table8", "games_retry", "forgetting")
+RENDERED = [f"{name}_beside" if name.startswith("table") else name for name in TABLES]
 MORE = ("table6_moves", "table6_programs", "table6_training", "table6_dropped")
 REAL = registry.kind
 FOLDER = ROOT / "stages" / "tasks" / "environments"
@@ -522,8 +523,8 @@ def test_retries_by_hand(played: GamesHouse) -> None:
     assert (retry["told"], retry["told_n"], retry["told_by_chance"]) == ("0.5", "2.0", "0.0")
     # Spelling has no secret, so that nothing is said of it.
     assert find(rows, environment="spelling", arm="retry")["told"] == ""
-    assert "told 0.50 (by chance 0.00) of 2" in played.tex("games_retry")
-    assert "unreadable 0.50" in played.tex("games_retry")
+    assert r"told \num{0.50} (by chance \num{0.00}) of \num{2}" in played.tex("games_retry")
+    assert r"unreadable \num{0.50}" in played.tex("games_retry")
 
 
 def test_holm_over_retries(played: GamesHouse) -> None:
@@ -692,7 +693,7 @@ def test_order_of_the_scores_does_not_matter(
         random.Random(1).shuffle(lines)
         path.write_text("".join(lines), encoding="utf-8")
     house.report("second")
-    names = [*(f"{name}.{kind}" for name in TABLES for kind in ("csv", "tex"))]
+    names = [*(f"{name}.csv" for name in TABLES), *(f"{name}.tex" for name in RENDERED)]
     for name in (*names, *(f"{name}.csv" for name in MORE), "metrics.json"):
         first, second = ((tmp_path / out / name).read_bytes() for out in ("first", "second"))
         assert first == second, name
@@ -803,10 +804,10 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int, e
         real = table7.to_tex(
             table7.build(read_environments(FOLDER, registry.names()).values()), "laptop"
         )
-    (tmp_path / "out" / "table7.tex").write_text(real, encoding="utf-8")
+    (tmp_path / "out" / "table7_beside.tex").write_text(real, encoding="utf-8")
     (tmp_path / "page.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-        + "".join(f"\\input{{out/{name}}}\n" for name in TABLES)
+        "\\documentclass{article}\n\\usepackage{booktabs,siunitx}\n\\begin{document}\n"
+        + "".join(f"\\input{{out/{name}}}\n" for name in RENDERED)
         + "\\end{document}\n",
         encoding="utf-8",
     )
@@ -820,5 +821,6 @@ def test_typesets_without_a_warning(tmp_path: Path, students: int, seeds: int, e
         )
         assert done.returncode == 0, done.stdout[-2000:]
     log = (tmp_path / "page.log").read_text(encoding="utf-8", errors="replace")
+    log = re.sub(r"(?m)^Package: .*", "", log)
     assert re.findall(r".*(?:Overfull|Underfull|[Ww]arning|undefined|too large).*", log) == []
     assert re.search(r"Output written on page\.pdf \(\d+ page", log)

@@ -252,7 +252,7 @@ def test_the_commands_are_right(house: Path) -> None:
         (CHECK, "seeds: [0]", "seeds: [-1]", "grid.seeds.0: Input should be greater"),
         (CHECK, "top_p: 0.8", "top_p: high", "students.tiny.sampling.top_p: Input should be"),
         (CHECK, "top_p: 0.8", "top_p: .nan", "students.tiny.sampling.top_p: Input should be"),
-        (CHECK, "scale: tiny", "scale: [tiny", "params.yaml:5: "),
+        (CHECK, "scale: tiny", "scale: [tiny", "params.yaml:4: "),
         (CHECK, "scale: tiny", "scale: *tiny", "params.yaml:3: "),
         (CHECK, "scale: tiny", "scale: 2024-13-45", "params.yaml: "),
         (CHECK, "grid:\n  questions", "gird:\n  questions", "params.yaml: "),

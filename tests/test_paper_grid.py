@@ -82,6 +82,10 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         # cleans, and gives feedback to follow and plays in the student's place.
         games, turns = 5, 4 + 7
         asked += turns + 2 * 2 * games + 3 * turns + 3 * games
+        # In either of two other wordings, for each student: two verdicts, feedback under four
+        # conditions, a choice; and cleaning for who learns. For Figure 1 it describes eight cards,
+        # guesses what it described, and gives feedback.
+        asked += 27 * 2 * 2 * 2 * (2 + 4 + 1) + 2 * 27 + 3 * 8
         # Two other teachers answer, play, and give feedback to one student.
         asked += 2 * (27 * 2 + turns + 27 * 2)
         assert len(teacher.requests) <= asked

@@ -6,6 +6,7 @@ of cells. Each check is also run on a copy that is broken on purpose. Not covere
 (test_tiny_run.py).
 """
 
+import re
 import shlex
 import shutil
 from collections.abc import Iterable
@@ -34,6 +35,7 @@ LEARNT_GAMES = {"pairs_games", "train_sft", "train_dpo", "evaluate_games", "eval
 OUTPUT_FLAGS = {
     *("--out", "--calls", "--facts", "--train", "--test"),
     *("--tables", "--figures", "--metrics", "--dropped", "--log", "--runs"),
+    *("--numbers", "--document", "--page", "--differ", "--explorer"),
 }
 
 
@@ -108,7 +110,7 @@ def wrong_files(stage: PipelineStage) -> set[str]:
     command = words(stage)
     named_in, named_out = set(), set()
     for flag, value in pairwise(command):
-        if flag.startswith("--") and "/" in value:
+        if flag.startswith("--") and ("/" in value or value == "prompts"):
             # A pattern over cells stands for the folder that they are all in.
             path = value if "{" not in value else str(Path(value.split("{")[0] + "x").parent)
             # What training writes, the report reads.
@@ -117,8 +119,13 @@ def wrong_files(stage: PipelineStage) -> set[str]:
     declared = {path for path in files_of(stage.deps) if not path.startswith("stages/")}
     named_in = {path for path in named_in if not path.startswith("stages/")}
     if group(stage) == "report":
-        # It is given folders and declares the files in them that it reads.
-        declared = {next((n for n in named_in if d.startswith(f"{n}/")), d) for d in declared}
+        # It is given folders and declares what it reads in them; of what it is given in a folder
+        # that it declares, that is enough.
+        named_in = {n for n in named_in if not any(n.startswith(f"{d}/") for d in declared)}
+        declared = {
+            max((n for n in named_in if f"{d}/".startswith(f"{n}/")), key=len, default=d)
+            for d in declared
+        }
     return (named_in ^ declared) | (named_out ^ files_of(stage.outs))
 
 
@@ -129,7 +136,9 @@ def wrong_params(stage: PipelineStage) -> set[str]:
     }
     _, _, suffix = group(stage).partition("_")
     module = import_module(module_of(stage))
-    patterns = getattr(module, f"PARAMS_{suffix.upper()}", None) or module.PARAMS
+    plain = suffix.removesuffix("_paraphrased")
+    known = [getattr(module, f"PARAMS_{name.upper()}", None) for name in (suffix, plain)]
+    patterns = next((found for found in known if found), None) or module.PARAMS
     flags = dict(pairwise(words(stage)))
     axes = {flag.removeprefix("--"): value for flag, value in flags.items()}
     return declared ^ {pattern.format(**axes) for pattern in patterns}
@@ -207,7 +216,13 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     assert counts["train_sft"] + counts["train_dpo"] == learners * methods * seeds * 2
     tuned = counts["train_following_sft"] + counts.get("train_following_dpo", 0)
     assert tuned == students * following * seeds
-    assert total <= {"tiny": 125, "laptop": 135}.get(scale, 1050)
+    wordings = 1 if scale == "tiny" else 2
+    for name in ("respond", "revise_retry"):
+        assert counts[f"{name}_paraphrased"] == students * seeds * wordings
+    for step in ("respond", "feedback", "revise"):
+        assert counts[f"{step}_figure1"] == students
+    assert counts["answer_figure1"] == 1
+    assert total <= {"tiny": 140, "laptop": 155}.get(scale, 1350)
 
 
 def taught_on(name: str) -> str:
@@ -266,7 +281,15 @@ def test_a_change_reaches_its_own_cells_only(
         own_revised = {n for n in revised if "-regex_focused-" in n}
         assert feedback
         # `conditions` as a whole is read for its keys by the score of revise, leak and the report.
-        assert reached == feedback | own_revised | downstream
+        # Nor does our wording reach another one; what both are asked for does.
+        other_words = {n for n in everything if "_paraphrased@" in n and "-regex_focused" in n}
+        assert bool(other_words) == (scale == "paper")  # laptop tries one condition, another
+        # The scores of a wording read the folder of all its conditions.
+        other_words |= {
+            n for n in everything if re.match(r"score_revise(_compared)?_paraphrased@", n)
+        }
+        own = other_words if "key" in change and scale == "paper" else set()
+        assert reached == feedback | own_revised | own | downstream
 
     _, reached = stale(stages, path="stages/tasks/extraction.yaml")
     # Which answers are right decides whose feedback is borrowed; else nothing is generated anew.
@@ -274,6 +297,7 @@ def test_a_change_reaches_its_own_cells_only(
     scored = {f"score_{step}@bbh" for step in steps} | {"fidelity@bbh", "score_forget@bbh"}
     scored |= {"score_forget_games@games"}  # what is trained on questions
     scored |= {name for name in everything if name.startswith("score_teachers@")}
+    scored |= {n for n in everything if n.startswith(("score_", "fidelity")) and "paraphrased" in n}
     matched = {n for n in everything if n.startswith("borrow@") or "-another_item-" in n}
     # Nor is anybody trained anew unless the pairs differ: DVC stops where the bytes are the same.
     learnt = {n for n in everything if n.split("@")[0] in LEARNT and taught_on(n) == "bbh"}
@@ -296,7 +320,7 @@ def test_a_change_reaches_its_own_cells_only(
 
     # What is drawn, chosen or judged hangs on nothing but its own entry.
     _, reached = stale(stages, key="grid.draws")
-    kinds = {name.split("@")[0] for name in reached}
+    kinds = {name.split("@")[0].removesuffix("_paraphrased") for name in reached}
     assert kinds == {
         *("select_logits", "select_student", "select_teacher"),
         *("score_sample", "score_select", "report"),
@@ -310,6 +334,9 @@ def test_a_change_reaches_its_own_cells_only(
         learnt = {n for n in everything if n.split("@")[0] in LEARNT | LEARNT_GAMES}
         games = {"score_evaluate_games@games", "score_forget@bbh", "score_forget_games@games"}
         games |= {n for n in everything if n.startswith("judge_games@")}
+        if "key" in change:
+            judged |= {n for n in everything if n.startswith("judge_paraphrased@")}
+            judged = {n for n in judged if "-implicit-" not in n}
         assert reached == judged | learnt | games | {"score_evaluate@bbh", "report"}
 
     # What is trained hangs on how, and on what is trained on.
@@ -343,6 +370,7 @@ def test_a_change_reaches_its_own_cells_only(
     _, reached = stale(stages, path="stages/tasks/environments")
     taught = {n for n in everything if n.startswith("evaluate_forget@") or "following" in n}
     taught |= {n for n in everything if n.startswith(("feedback_tuned@", "revise_tuned@"))}
+    taught |= {n for n in everything if "_figure1" in n}
     assert {n for n in reached & questions if n != "report"} <= taught | {
         *("score_evaluate@bbh", "score_forget@bbh", "score_revise_tuned@bbh"),
     }

@@ -21,12 +21,13 @@ GOLDEN = ROOT / "tests" / "golden"
 NAMES = sorted(
     path.relative_to(PROMPTS).with_suffix("").as_posix() for path in PROMPTS.rglob("*.jinja")
 )
+PARAPHRASES = "paraphrases/"
 RETRY = "A brick sinks. Think of what is lighter than water."
 
 
-def values(item: Item, tau: Trajectory) -> dict[str, object]:
+def values(item: Item, tau: Trajectory) -> dict[str, dict[str, object]]:
     turn = {"prompt": tau.exchanges[0].messages[-1].content, "reply": tau.last.text}
-    return {
+    ours: dict[str, dict[str, object]] = {
         "respond/task": {"question": item.question, "answer_format": item.answer_format},
         "respond/game": {"question": "I think of a number.", "answer_format": "a number"},
         "feedback/unconstrained": {"turns": [turn], "sentences": 3},
@@ -74,6 +75,9 @@ def values(item: Item, tau: Trajectory) -> dict[str, object]:
             "letters": "AB",
         },
     }
+    # In other words, out of the same values.
+    words = {name: ours[name.split("/", 2)[2]] for name in NAMES if name.startswith(PARAPHRASES)}
+    return ours | words
 
 
 def test_every_prompt_has_a_golden_render(item: Item, tau: Trajectory) -> None:
@@ -100,7 +104,7 @@ def test_a_choice_without_feedback_speaks_of_none(item: Item, tau: Trajectory) -
 def test_the_readme_lists_every_prompt() -> None:
     rows = (PROMPTS / "README.md").read_text(encoding="utf-8").splitlines()
     listed = [row.split("`")[1].removesuffix(".jinja") for row in rows if row.startswith("| `")]
-    assert sorted(listed) == NAMES
+    assert sorted(listed) == [name for name in NAMES if not name.startswith(PARAPHRASES)]
 
 
 @pytest.mark.parametrize(

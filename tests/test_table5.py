@@ -7,6 +7,7 @@ itself (test_stats.py), and how the pages and figures look.
 """
 
 import json
+import re
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -182,7 +183,7 @@ def test_seeds_are_averaged_and_shown(many: House) -> None:
         assert [float(s) for s in row["score_by_seed"].split(";")] == pytest.approx(own, abs=1e-6)
         assert float(row["score"]) == pytest.approx(fmean(own), abs=1e-6)
         assert (row["test"], row["n"], row["trajectories"]) == ("permutation", "54", "162")
-        low, high = (f"{value:.2f}" for value in (min(own), max(own)))
+        low, high = (rf"\num{{{value:.2f}}}" for value in (min(own), max(own)))
         assert f"& {low}--{high}\n" in many.tex("table5")
     assert "One seed" not in many.tex("table5")
 
@@ -247,10 +248,7 @@ def test_a_further_iteration_is_compared_with_the_student(house: House) -> None:
 
 def test_metrics(ran: House) -> None:
     metrics = json.loads((ran.root / "out" / "metrics.json").read_text(encoding="utf-8"))
-    own = metrics["table5"]["small"]
-    assert (own["n"], own["baseline"]) == (8, 0.25)
-    assert own["difference"]["imitative_sft"] == 0.75
-    assert own["match_rate"]["feedback_dpo"] == 1
+    assert metrics["small"]["gain"]["imitative_sft"] == 0.75
 
 
 # What training took
@@ -329,7 +327,7 @@ def test_cleaning_by_hand(ran: House) -> None:
     assert rows["artefact", "apology"]["p"] == ""
     words = rows["words", "words"]
     assert [float(words[key]) for key in ("value", "after")] == [10, round(26 / 3, 6)]
-    assert "any artefact & 3 & 0.67" in ran.tex("cleaning")
+    assert r"any artefact & \num{3} & \num{0.67}" in ran.tex("cleaning")
 
 
 def test_cleaning_over_several_seeds(many: House) -> None:
@@ -400,8 +398,10 @@ def test_figure_3_marks_what_differs() -> None:
         ["dpo", 'optim:"adamw_torch",', "optim", "adamw_torch", False],
     ]
     text = figure3.to_tex(table, ran, {"small": "S", **dict.fromkeys(house_methods(), "M")}, ABOUT)
-    assert r"\texttt{learning\_rate:5e-4,} & \texttt{0.0001}$^\ast$" in text
-    assert r"\texttt{warmup\_ratio:0.1,} & \texttt{warmup\_steps 0.1} \\" in text
+    # As printed, but for where a line may break.
+    text = re.sub(r"\\char(\d+)\{\}", lambda m: chr(int(m[1])), text.replace(r"\allowbreak{}", ""))
+    assert r"\texttt{learning_rate:5e-4,} & \texttt{0.0001}$^\ast$" in text
+    assert r"\texttt{warmup_ratio:0.1,} & \texttt{warmup_steps 0.1} \\" in text
     assert r"+ \texttt{bf16} & \texttt{True} \\" in text
     assert "SFTConfig: of S, M; preset fixed; adapter: none" in text
 

@@ -7,7 +7,6 @@ Does not cover: Table 3, how requests ended, LaTeX (test_report.py); the metrics
 themselves.
 """
 
-import json
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -97,8 +96,6 @@ def test_unparsable_verdict_counts_as_incorrect_and_apart(ran: House) -> None:
     assert float(explicit["parsed_recall"]) == 3 / 5
     assert (float(implicit["recall"]), float(implicit["specificity"])) == (1, 0)
     assert explicit["recall_paper"] == "0.85"
-    metrics = json.loads((ran.root / "out" / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["table2"]["small"]["explicit"]["unparsable_rate"] == 1 / 8
 
 
 # Table 4
@@ -217,7 +214,7 @@ def test_oracle_is_never_bold(tmp_path: Path) -> None:
     _, _, judged_tex, oracle_tex, *_ = differences.split("\\\\\n")
     assert judged_tex.startswith("Error Identification")
     assert r"\textbf" in judged_tex
-    assert oracle_tex.startswith("Ground Truth\\dag")
+    assert oracle_tex.startswith("Ground Truth$^\\dag$")
     assert r"\textbf" not in oracle_tex
 
 
@@ -241,8 +238,13 @@ def test_transitions_and_leaks(ran: House) -> None:
 def test_identity_in_the_table(ran: House) -> None:
     """2/8 + 3/8 - 1/8; product form 2/8 + 4/8 * 4/6 - 1/8 * 1/2."""
     text = ran.tex("transitions")
-    assert r"Small\_1 \& co & 0.500 & 0.500 & 0.521 & 0.021" in text
-    assert "paper, 7B & 0.340 & -- & 0.348 & 0.008" in text
+    assert (
+        r" & ".join(
+            [r"Small\_1 \& co", *(rf"\num{{{of}}}" for of in ("0.500", "0.500", "0.521", "0.021"))]
+        )
+        in text
+    )
+    assert r"paper, 7B & \num{0.340} & -- & \num{0.348} & \num{0.008}" in text
 
 
 def test_identity_of_the_papers_figures() -> None:

@@ -154,15 +154,6 @@ def build(
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def headline(table: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the scores that `dvc metrics` shows, by student, block and row."""
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for row in table[table["score"].notna()].to_dict(orient="records"):
-        own = result.setdefault(str(row["student"]), {}).setdefault(str(row["block"]), {})
-        own[str(row["row"])] = round(row["score"], 6)
-    return result
-
-
 def to_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()

@@ -90,46 +90,80 @@ def build(
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, to: Path) -> None:
+def draw(table: pd.DataFrame, to: Path, chance: float | None = None) -> None:
     """Draw the curve, a row of panels a student, as `to`.pdf and `to`.png.
 
     Args:
         table: what `build` returns.
         to: path without suffix.
+        chance: floor of the score, drawn as a line.
     """
-    from stages.reporting.figures import drawn
+    from matplotlib.lines import Line2D
+
+    from stages.reporting.figures import (
+        GREY,
+        Key,
+        Layout,
+        drawn,
+        named,
+        ticks,
+        upper,
+        width_for,
+    )
 
     students = list(dict.fromkeys(table["student"]))
-    with drawn(to, len(students), len(POOLS), share_y=True) as (figure, grid):
+    lines = {name: Line2D([], [], **_look(chooser)) for chooser, name in CHOOSERS.items()}
+    if chance is not None:
+        lines["chance floor"] = Line2D([], [], color=GREY, linestyle=":", linewidth=1)
+    width = width_for(len(students))
+    key = Key(list(lines.items()), width)
+    layout = Layout(
+        [1.45] * len(students),
+        [1.0] * len(POOLS),
+        left=0.42,
+        bottom=0.4 + key.height,
+        top=0.36,
+        across=0.16,
+        down=0.5,
+        width=width,
+    )
+    top = upper([table["score"], table["score_high"], [chance or 0.0]])
+    with drawn(to, layout) as (figure, grid):
         for slug, panels in zip(students, grid, strict=True):
             for (pool, title), panel in zip(POOLS.items(), panels, strict=True):
                 own = table[(table["student"] == slug) & (table["pool"] == pool)]
                 _draw_panel(panel, own)
-                panel.set_ylim(0, table["score_high"].max() * 1.05)
-                panel.set_title(f"{own['student_label'].iloc[0]}, {title}")
-            panels[0].set_ylabel(f"score (n = {table['n'].iloc[0]}, 95 % intervals)")
-        handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+                if chance is not None:
+                    panel.axhline(chance, color=GREY, linestyle=":", linewidth=1, zorder=1)
+                panel.set_ylim(0, top)
+                ticks(panel.yaxis)
+                panel.set_title(title.capitalize() if slug == students[0] else "")
+                panel.set_xlabel("k (candidates)")
+            panels[1].tick_params(labelleft=False)
+            panels[0].set_ylabel("score")
+            name = table[table["student"] == slug]["student_label"].iloc[0]
+            named(panels[0], layout, name, 15 if slug == students[0] else 4)
+        key.draw(figure)
+
+
+def _look(chooser: str) -> dict[str, Any]:
+    from stages.reporting.figures import CHOOSER_STYLES
+
+    size = 5.5 if CHOOSER_STYLES[chooser]["marker"] == "*" else 3.5
+    return {"markersize": size, "linewidth": 1.0, **CHOOSER_STYLES[chooser]}
 
 
 def _draw_panel(panel: Any, table: pd.DataFrame) -> None:
     """Draw one pool of one student. The choosers stand a little apart, so that none is hidden."""
-    from stages.reporting.figures import CHOOSER_STYLES
-
-    step = min(0.03 * (table["k"].max() - 0.5), 0.15)
-    for shift, (chooser, label) in enumerate(CHOOSERS.items()):
+    step = min(0.03 * (table["k"].max() - 0.5), 0.11)
+    for place, chooser in enumerate(CHOOSERS):
         rows = table[table["chooser"] == chooser].sort_values("k")
-        errors = [rows["score"] - rows["score_low"], rows["score_high"] - rows["score"]]
-        panel.errorbar(
-            rows["k"] + step * (shift - (len(CHOOSERS) - 1) / 2),
-            rows["score"],
-            yerr=[error.clip(lower=0) for error in errors],
-            label=label,
-            capsize=1.5,
-            elinewidth=0.6,
-            linewidth=1.0,
-            markersize=3.5,
-            **CHOOSER_STYLES[chooser],
-        )
-    panel.set_xlabel("k (candidates)")
+        look = _look(chooser)
+        x = rows["k"] + step * (place - (len(CHOOSERS) - 1) / 2)
+        known = rows["score_low"].notna() & rows["score_high"].notna()
+        ends = rows["score_low"][known], rows["score_high"][known]
+        panel.vlines(x[known], *ends, colors=look["color"], linewidth=0.6)
+        panel.plot(x, rows["score"], clip_on=False, **look)
+    edge = step * len(CHOOSERS) / 2 + 0.05
+    panel.set_xlim(1 - edge, table["k"].max() + edge)
     panel.set_xticks(sorted(table["k"].unique()))

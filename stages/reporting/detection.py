@@ -1,8 +1,9 @@
 """Error identification: can the teacher tell wrong answers (paper, section 5.1.1, Table 2)?
 
 A positive is a student's answer that is not solved; it is predicted where the teacher flags the
-answer as incorrect. The paper prints recall, precision, F1 and accuracy, which move with the share
-of wrong answers; specificity, balanced accuracy and Matthews' correlation (MCC) stand beside them.
+answer as incorrect. The paper prints recall, precision, F1 and accuracy. The last three move with
+the share of wrong answers, and recall rises where more is flagged, right or wrong; specificity,
+balanced accuracy and Matthews' correlation (MCC) stand beside them.
 
 Also what flagging does to the score (section 5.2, Error Identification): answers that are not
 flagged keep the original, so the score follows from which retries gain, lose and were flagged.

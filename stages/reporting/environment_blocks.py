@@ -120,9 +120,7 @@ def shown(row: Mapping[Any, Any], places: int) -> dict[str, Any]:
     texts = {}
     for column in ("score", "difference"):
         texts[f"{column}_text"] = latex.number(row[column], places)
-        low, high = (latex.number(row[f"{column}_{end}"], places) for end in ("low", "high"))
-        known = not pd.isna(row[f"{column}_low"])
-        texts[f"{column}_interval"] = rf"[{low},\,{high}]" if known else ""
+        texts[f"{column}_interval"] = latex.interval(row, column, decimals=places)
     texts["smallest_text"] = latex.number(row["smallest_detectable"], places)
     bold = row["difference_low"] > 0 or row["difference_high"] < 0
     return {**row, **texts, "bold": bold}

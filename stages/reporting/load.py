@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from stages.choices import Selector, values
+from stages.choices import chosen as choose
 from stages.errors import UserError
 from stages.floors import Floor
 from stages.records import (
@@ -243,6 +244,27 @@ def logits(records: Iterable[Selection], selector: Selector) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def chosen(
+    records: Iterable[Selection], selector: Selector, candidates: pd.DataFrame
+) -> pd.DataFrame:
+    """Return a row a selection: item, seed, score of the candidate that it comes to, choice.
+
+    Args:
+        records: of one selector, student and pool.
+        selector: how they are read.
+        candidates: rows of `read_scores`, of that student and pool.
+    """
+    first = int(candidates["draw"].min())
+    rows = []
+    for record in records:
+        draw, choice = choose(selector, record)
+        place = first if draw is None else draw
+        rows.append({"item": record.item, "seed": record.seed, "draw": place, "choice": choice})
+    keys = ["item", "seed", "draw"]
+    scores = candidates[[*keys, "score"]]
+    return pd.DataFrame(rows).merge(scores, on=keys, how="left", validate="one_to_one")
 
 
 def read_leaks(path: Path, items: pd.DataFrame, cells: Iterable[Cell]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,9 +12,9 @@ from stages.errors import UserError
 MARGIN = "rewards/margins"
 COLUMNS = ("learner", "method", "objective", "step", "runs", "loss", MARGIN)
 _PANELS = (
-    ("sft", "loss", "SFT: loss"),
-    ("dpo", "loss", "DPO: loss"),
-    ("dpo", MARGIN, "DPO: reward margin"),
+    ("sft", "loss", "SFT loss"),
+    ("dpo", "loss", "DPO loss"),
+    ("dpo", MARGIN, "DPO margin"),
 )
 
 
@@ -74,25 +74,51 @@ def draw(table: pd.DataFrame, learners: Sequence[str], labels: Mapping[str, str]
         labels: printed names of learners and methods.
         to: path without suffix.
     """
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.lines import Line2D
 
-    from stages.reporting.figures import METHOD_STYLES, drawn
+    from stages.reporting.figures import (
+        COLUMN,
+        METHOD_STYLES,
+        Key,
+        Layout,
+        drawn,
+        label,
+        named,
+        ticks,
+        width_for,
+    )
 
-    styles = dict(zip(dict.fromkeys(table["method"]), cycle(METHOD_STYLES), strict=False))
-    with drawn(to, len(learners), len(_PANELS)) as (figure, grid):
+    methods = dict.fromkeys(table["method"])
+    styles = {
+        method: {"linewidth": 1.0, "markersize": 4.5 if style["marker"] == "*" else 3, **style}
+        for method, style in zip(methods, cycle(METHOD_STYLES), strict=False)
+    }
+    width = width_for(len(learners))
+    key = Key([(label(labels[m]), Line2D([], [], **style)) for m, style in styles.items()], width)
+    shown = [panel for panel in _PANELS if (table["objective"] == panel[0]).any()]
+    layout = Layout(
+        [1.2] * len(learners),
+        [1.0] * len(shown),
+        left=0.36,
+        bottom=0.4 + key.height,
+        top=0.36,
+        across=0.4 if width > COLUMN else 0.3,
+        down=0.5,
+        width=width,
+    )
+    with drawn(to, layout) as (figure, grid):
         for slug, panels in zip(learners, grid, strict=True):
-            for (objective, column, title), panel in zip(_PANELS, panels, strict=True):
+            first = slug == learners[0]
+            for (objective, column, title), panel in zip(shown, panels, strict=True):
                 own = table[(table["learner"] == slug) & (table["objective"] == objective)]
                 for method, curve in own.groupby("method", sort=False):
                     points = curve.sort_values("step")
-                    style = {"label": labels[str(method)], "markersize": 3, **styles[method]}
-                    panel.plot(points["step"], points[column], **style)
-                panel.set_title(title)
+                    few = max(1, len(points) // 8)
+                    style = styles[str(method)]
+                    panel.plot(points["step"], points[column], markevery=few, **style)
+                panel.set_title(title if first else "")
                 panel.set_xlabel("step")
-                panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            panels[0].set_ylabel(labels[slug])
-        known: dict[str, Any] = {}
-        for panel in grid.ravel():
-            handles, names = panel.get_legend_handles_labels()
-            known |= dict(zip(names, handles, strict=True))
-        figure.legend(known.values(), known, loc="outside lower center", ncols=4, frameon=False)
+                ticks(panel.xaxis, 4, integer=True)
+                ticks(panel.yaxis, 4)
+            named(panels[0], layout, labels[slug], 15 if first else 4)
+        key.draw(figure)

@@ -1,9 +1,10 @@
 """Table 2 (paper, section 5.1.1): whether the teacher sees errors.
 
-Beside the paper's four metrics stand those that the share of wrong answers does not fool, and for
-the paper's rows what their recall, precision and that share imply: its claim that detection is
-"inversely proportional to the ability of the student" rests on metrics that rise with that share by
-themselves.
+Beside the paper's four metrics stand those that neither the share of wrong answers nor flagging
+more of all answers raises, and for the paper's rows what their recall, precision and that share
+imply: its claim that detection is "inversely proportional to the ability of the student" rests on
+precision, F1 and accuracy, which depend on that share, and on recall, which rises because more is
+flagged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -92,17 +93,6 @@ def implied(row: pd.Series | None, implicit: pd.Series | None) -> dict[str, floa
         float(row["Recall"]), float(row["Precision"]), float(implicit["Precision"])
     )
     return {f"{name}_implied": float(found[name]) for name in IMPLIED}
-
-
-def headline(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the few figures of the table that `dvc metrics` shows."""
-    result: dict[str, Any] = {}
-    for row in table.to_dict(orient="records"):
-        own = result.setdefault(str(row["student"]), {}).setdefault(str(row["verdict"]), {})
-        for name in ("f1", "balanced_accuracy"):
-            own[name] = None if pd.isna(row[name]) else round(row[name], 6)
-        own["unparsable_rate"] = round(row["unparsable"] / row["trajectories"], 6)
-    return result
 
 
 def to_csv(table: pd.DataFrame) -> str:

@@ -180,18 +180,3 @@ def by_subtask(scores: pd.DataFrame, items: pd.DataFrame) -> pd.DataFrame:
         chance=("chance", "mean"),
         majority=("majority", "mean"),
     ).reset_index()
-
-
-def headline(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the few figures of the table that `dvc metrics` shows, over all items."""
-    result: dict[str, Any] = {}
-    for row in table[table["items"] == "all"].to_dict(orient="records"):
-        own = result.setdefault(row["student"], {"difference": {}, "unparsed_rate": {}})
-        slug = str(row["condition"])
-        own["unparsed_rate"][slug] = round(row["unparsed"] / row["trajectories"], 6)
-        if slug == BASELINE:
-            own["n"] = row["n"]
-            own["baseline"] = round(row["score"], 6)
-        else:
-            own["difference"][slug] = round(row["difference"], 6) + 0.0
-    return result

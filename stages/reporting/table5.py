@@ -247,20 +247,6 @@ def _lengths(
     return found
 
 
-def headline(table: pd.DataFrame) -> dict[str, Any]:
-    """Return the few figures of the table that `dvc metrics` shows."""
-    result: dict[str, Any] = {}
-    for row in table.to_dict(orient="records"):
-        own = result.setdefault(str(row["learner"]), {"difference": {}, "match_rate": {}})
-        slug = str(row["method"])
-        own["match_rate"][slug] = round(row["match_rate"], 6)
-        if slug == BASELINE:
-            own |= {"n": row["n"], "baseline": round(row["score"], 6)}
-        else:
-            own["difference"][slug] = round(row["difference"], 6) + 0.0
-    return result
-
-
 def to_csv(table: pd.DataFrame) -> str:
     """Return either table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
@@ -336,7 +322,7 @@ def to_tex(
             row["bold"] = row["difference_low"] > 0 or row["difference_high"] < 0
         pairs = tables.contrasts[tables.contrasts["learner"] == slug].to_dict(orient="records")
         for pair in pairs:
-            pair["label"] = f"{labels[pair['first']]} -- {labels[pair['second']]}"
+            pair["label"] = f"{labels[pair['first']]} – {labels[pair['second']]}"
             pair["equivalent"] = _equivalent(pair)
         learners.append(
             {

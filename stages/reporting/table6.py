@@ -163,15 +163,6 @@ def to_csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def headline(arms: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the scores that `dvc metrics` shows, by learner, environment and arm."""
-    result: dict[str, dict[str, dict[str, float]]] = {}
-    for row in arms[arms["score"].notna()].to_dict(orient="records"):
-        own = result.setdefault(str(row["learner"]), {}).setdefault(str(row["environment"]), {})
-        own[str(row["arm"])] = round(row["score"], 6)
-    return result
-
-
 def to_tex(
     tables: Tables,
     results: Games,
@@ -247,9 +238,7 @@ def to_tex(
             {
                 "label": label,
                 "cells": [
-                    printed.get(environment.column, {}).get(label, "--")
-                    if figure == "score"
-                    else "--"
+                    printed.get(environment.column, {}).get(label, "") if figure == "score" else ""
                     for environment, figure in columns
                 ],
                 "moves": moves.get((PAPER, label)),

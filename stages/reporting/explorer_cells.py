@@ -1,0 +1,167 @@
+"""Which trajectories the explorer shows: the cells that the grid declares, as files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stages.grid import POOLS, cell_path, root
+from stages.reporting import cells
+from stages.reporting.cells import Declared
+
+# The teacher has no seed axis: it answers once.
+TEACHER_SEED = 0
+# By step, an original before what is compared with it: the name of a cell as `stages.compare` has
+# it, with the seed, and where the scores of the step are, below the suite.
+_STEPS = {
+    "respond": ("respond/{student}/{seed}", "respond.jsonl"),
+    "answer": ("answer/{teacher}", "answer.jsonl"),
+    "revise": ("revise/{condition}/{student}/{seed}", "revise.jsonl"),
+    "sample": ("sample/{pool}/{student}/{draw}/{seed}", "sample.jsonl"),
+    "revise/teachers": ("teachers/{teacher}/{student}/{seed}", "teachers/{teacher}.jsonl"),
+    "evaluate": ("evaluate/{method}/{learner}/{seed}", "evaluate.jsonl"),
+    "revise_tuned": ("revise_tuned/{method}/{learner}/{seed}", "revise_tuned.jsonl"),
+    "forget": ("forget/{method}/{learner}/{seed}", "forget.jsonl"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a file with a trajectory for each item of a suite, in the order of the items.
+
+    Attributes:
+        name: as in `stages.compare`, with the seed: unique within the suite.
+        step: that made it.
+        trajectories, feedback, scores: files; `feedback` where the cell was conditioned on some.
+        model, seed, condition, draw, method: what every trajectory says.
+        teacher: what every score says: whose feedback, where it is not that of `grid.teacher`.
+        original: the cell with the answers that these are compared with, by name.
+    """
+
+    name: str
+    step: str
+    trajectories: Path
+    scores: Path
+    model: str
+    seed: int
+    feedback: Path | None = None
+    condition: str | None = None
+    draw: int | None = None
+    method: str | None = None
+    teacher: str | None = None
+    original: str | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """All that is shown of one suite.
+
+    Attributes:
+        name: its slug.
+        items: its test items (JSONL).
+        cells: the declared cells, an original before what is compared with it.
+        selections: scores of the step `select`, where candidates were chosen from.
+        audited: the conditions whose retries are sampled for the audit.
+    """
+
+    name: str
+    items: Path
+    cells: Sequence[Cell]
+    selections: Path | None = None
+    audited: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where files are: the pattern over step, suite and cell, and the scores of all steps."""
+
+    pattern: str
+    scores: Path
+    declared: Declared
+
+    def cell(self, of: cells.Cell) -> Cell:
+        """Return a declared cell with its files and what it is compared with."""
+        name, scores = _STEPS[of.step]
+        axes = of.axes
+        condition = axes.get("condition")
+        drawn = of.step == "sample"
+        if of.step in ("revise_tuned", "revise/teachers") or axes.get("pool") == POOLS[1]:
+            condition = self.declared.grid.base
+        return Cell(
+            name=name.format(**axes),
+            step=of.step if of.step != "revise/teachers" else "teachers",
+            trajectories=self._file(of.step, of.suite, of.name),
+            scores=self.scores / of.suite / scores.format(**axes),
+            feedback=self._feedback(of, condition),
+            model=of.who,
+            seed=_whole(axes.get("seed", TEACHER_SEED)),
+            condition=None if condition is None else str(condition),
+            draw=_whole(axes["draw"]) if drawn else None,
+            method=str(axes["method"]) if "method" in axes else None,
+            teacher=str(axes["teacher"]) if of.step == "revise/teachers" else None,
+            original=self._original(of),
+        )
+
+    def _file(self, step: str, suite: str, cell: str) -> Path:
+        axes = {"step": step, "suite": suite, "cell": cell}
+        return cell_path("--trajectories", self.pattern, axes)
+
+    def _feedback(self, of: cells.Cell, condition: object) -> Path | None:
+        """Return the file with what a cell was conditioned on."""
+        if condition is None:
+            return None
+        if of.step == "revise_tuned":
+            return self._file("feedback_tuned", of.suite, of.name)
+        if of.step == "revise/teachers":
+            return self._file("feedback/teachers", of.suite, of.name)
+        cell = f"{condition}-{of.axes['student']}-{of.axes['seed']}"
+        return self._file("feedback", of.suite, cell)
+
+    def _original(self, of: cells.Cell) -> str | None:
+        """Return the name of the cell with the answers that these are compared with."""
+        if of.step in ("respond", "answer"):
+            return None
+        seed = of.axes["seed"]
+        if of.step == "revise_tuned":
+            name, _ = _STEPS["evaluate"]
+            return name.format(**of.axes)
+        student = root(str(of.axes.get("student") or of.axes["learner"]))
+        return f"respond/{student}/{seed}" if student in self.declared.grid.students else None
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def suites_of(declared: Declared, pattern: str, tasks: Path, scores: Path) -> list[Suite]:
+    """Return every declared cell of trajectories on test items, by suite.
+
+    A trained student is compared with the first answers of the student that it was trained from,
+    a retry with the answer that was revised.
+
+    Args:
+        declared: what params declare.
+        pattern: of the files of trajectories and feedback, over step, suite and cell.
+        tasks: the folder with <suite>/test.jsonl.
+        scores: the folder with <suite>/<step>.jsonl.
+
+    Raises:
+        UserError: the pattern has another axis.
+    """
+    grid, files = declared.grid, _Files(pattern, scores, declared)
+    found: Mapping[str, list[Cell]] = {suite: [] for suite in declared.suites}
+    for step in _STEPS:
+        for of in declared.trajectories(step):
+            if step != "forget" or grid.games:
+                found[of.suite].append(files.cell(of))
+    return [
+        Suite(
+            name=suite,
+            items=tasks / suite / "test.jsonl",
+            cells=own,
+            selections=None if suite in grid.games else scores / suite / "select.jsonl",
+            audited=frozenset() if suite in grid.games else frozenset(grid.papers),
+        )
+        for suite, own in found.items()
+    ]

@@ -1,0 +1,1 @@
+"""The report as static pages, each one file that opens from disk."""
