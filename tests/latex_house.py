@@ -5,15 +5,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from house import PAPER
 
 from stages import report
 from stages.reporting.built import Built
-from stages.reporting.load import read_paper
 from stages.reporting.settings import read_settings
 from stages.reporting.tables import Builder
 
@@ -27,15 +24,7 @@ def build(flags: Sequence[str]) -> tuple[Built, dict[str, str]]:
     args = report.parser().parse_args(list(flags))
     builder = Builder(args, read_settings(args.params))
     built = builder.build()
-    built = replace(built, paper={1: read_paper(PAPER / "table1.csv"), **built.paper})
-    found = {
-        path.stem
-        if path.stem.endswith("_beside") or path.stem[:5] != "table"
-        # As the stage names them.
-        else f"{path.stem}_beside": text
-        for path, text in builder.texts.items()
-        if path.suffix == ".tex"
-    }
+    found = {path.stem: text for path, text in builder.texts.items() if path.suffix == ".tex"}
     return built, found
 
 
