@@ -152,16 +152,28 @@ def _check_paraphrased(path: Path, prompts: Path, whole: Whole) -> None:
     """Check that what is tried in other words is in the grid, and that its prompts are there."""
     own, grid = whole.paraphrased, whole.grid
     for name, known in (
+        ("seeds", grid.seeds),
         ("questions", grid.questions),
+        ("games", grid.games),
         ("asked", grid.asked),
         ("compared", grid.compared),
+        ("told", grid.told),
+        ("own", grid.own),
         ("verdicts", tuple(whole.verdicts)),
         ("pools", POOLS),
         ("cleaned", grid.questions),
     ):
         for slug in getattr(own, name):
             if slug not in known:
-                raise UserError(f"{path}: paraphrased.{name}: {slug} is none of {', '.join(known)}")
+                raise UserError(
+                    f"{path}: paraphrased.{name}: {slug} is none of {', '.join(map(str, known))}"
+                )
+    kinds = (*own.asked, *own.compared, *own.told, *own.own)
+    if odd := sorted(set(own.conditions) ^ set(kinds)):
+        raise UserError(
+            f"{path}: paraphrased.conditions: {odd[0]}: they are those of paraphrased.asked,"
+            " compared, told and own together"
+        )
     for wording in own.wordings:
         for name in own.templates:
             template = prompts / "paraphrases" / wording / f"{name}.jinja"

@@ -198,26 +198,36 @@ class Forecast:
         """Yield the cells that try prompts in other words."""
         grid, teacher, own = self._grid, self._grid.teacher, self._paraphrased
         for suite, wording, student, seed in product(
-            own.questions, own.wordings, grid.students, grid.seeds
+            own.questions, own.wordings, grid.students, own.seeds
         ):
             axes = {"suite": suite, "wording": wording, "student": student, "seed": seed}
             yield self._cell("respond_paraphrased", student, **axes)
             yield self._cell("revise_retry_paraphrased", student, **axes)
             for verdict in own.verdicts:
                 yield self._cell("judge_paraphrased", teacher, **axes, verdict=verdict)
-            for kind, conditions in (("", own.asked), ("_compared", own.compared)):
+            for kind, conditions, by in (
+                *(("", own.asked, teacher), ("_compared", own.compared, teacher)),
+                ("_own", own.own, student),
+            ):
                 for condition in conditions:
                     told = {**axes, "condition": condition}
-                    yield self._cell(f"feedback{kind}_paraphrased", teacher, **told)
-                    yield self._cell(f"revise{kind}_paraphrased", student, **told)
+                    yield self._cell(f"feedback{kind}_paraphrased", by, **told)
+            for condition in own.conditions:
+                yield self._cell("revise_paraphrased", student, **axes, condition=condition)
             for pool in own.pools:
                 yield self._cell("select_student_paraphrased", student, **axes, pool=pool)
                 yield self._cell("select_teacher_paraphrased", teacher, **axes, pool=pool)
         for suite, wording, learner, seed in product(
-            own.cleaned, own.wordings, grid.learners, grid.seeds
+            own.cleaned, own.wordings, grid.learners, own.seeds
         ):
             axes = {"suite": suite, "wording": wording, "learner": learner, "seed": seed}
             yield self._cell("clean_paraphrased", teacher, **axes)
+        for suite, wording, student, seed in product(
+            own.games, own.wordings, grid.students, own.seeds
+        ):
+            axes = {"suite": suite, "wording": wording, "student": student, "seed": seed}
+            yield self._cell("respond_games_paraphrased", student, **axes)
+            yield self._cell("revise_retry_games_paraphrased", student, **axes)
 
     def _training(self, suite: str, kind: str) -> Iterator[Cell]:
         """Yield the cells of learning from the feedback that ask a model; training asks none."""
@@ -301,7 +311,7 @@ class Forecast:
         if stage.startswith(("select_student", "select_teacher")):
             return select.sampling(args)
         by_teacher = stage.split("_")[0] in ("answer", "feedback", "clean")
-        by_teacher = (by_teacher and stage != "feedback_own") or stage in (
+        by_teacher = (by_teacher and not stage.startswith("feedback_own")) or stage in (
             *("revise_teacher", "revise_teacher_games"),
         )
         return (self._teachers if by_teacher else self._students)[model].sampling
@@ -334,7 +344,7 @@ class Forecast:
         """Return how many items of each task a cell is over. Raises UserError for none yet."""
         if stage.endswith("_figure1"):
             return Counter(item.task for item in read_jsonl(args.items, Item))
-        plain = stage.removesuffix("_games").removesuffix("_paraphrased")
+        plain = stage.removesuffix("_paraphrased").removesuffix("_games")
         if plain in _FEW:
             few = self._lessons[suite].following_per_task
             found = self._items(suite, "respond_train")

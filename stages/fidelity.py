@@ -24,12 +24,19 @@ from stages.records import Cleaning, Fidelity, Item, Trajectory, read_jsonl, wri
 from stages.tasks.grade import Grader
 
 PARAMS = ("grid.learners", "grid.seeds")
+PARAMS_PARAPHRASED = ("grid.learners", "paraphrased.seeds")
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line of this stage."""
     parser = make_parser("stages.fidelity", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
+    parser.add_argument(
+        "--seeds",
+        default="grid.seeds",
+        choices=("grid.seeds", "paraphrased.seeds"),
+        help="the key of params that lists them",
+    )
     parser.add_argument("--items", type=Path, required=True, help="train Items (JSONL)")
     parser.add_argument(
         "--rules", type=Path, required=True, help="what grades: extraction rules, or environments"
@@ -69,12 +76,12 @@ def assess(cleaning: Cleaning, retry: Trajectory, item: Item, grader: Grader) ->
 
 def main(args: argparse.Namespace) -> None:
     """Assess the cleanings of every declared cell."""
-    params = Params(args.params, PARAMS)
+    params = Params(args.params, ("grid.learners", args.seeds))
     items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
     rows: list[Fidelity] = []
     with open_grader(args.rules) as grader:
         for learner, seed in product(
-            params.get("grid.learners", list[str]), params.get("grid.seeds", list[int])
+            params.get("grid.learners", list[str]), params.get(args.seeds, list[int])
         ):
             cell = {"learner": learner, "seed": seed}
             path = cell_path("--trajectories", args.trajectories, cell)

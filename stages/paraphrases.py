@@ -13,16 +13,23 @@ from stages.params import Section
 class Paraphrased(Section):
     """The cells of the sensitivity table.
 
-    `wordings` are the folders of prompts/paraphrases/. On the suites of `questions`, the task and
-    the retry prompt are tried, the feedback prompts of the conditions `asked` and `compared` (as in
-    `Grid`) and the judging prompts of `verdicts`; the prompt of a choice where `pools` names whose
-    candidates are chosen from; the cleaning prompt on the lessons of the suites `cleaned`.
+    `wordings` are the folders of prompts/paraphrases/, `seeds` those of the grid that are run. On
+    the suites of `questions`, the task and the retry prompt are tried, the feedback prompts of
+    `conditions` (which fall into `asked`, `compared`, `told` and `own`, as in `Grid`) and the
+    judging prompts of `verdicts`; the prompt of a choice where `pools` names whose candidates are
+    chosen from; the cleaning prompt on the lessons of the suites `cleaned`; on the suites of
+    `games`, the prompt of a turn and that of playing again.
     """
 
     wordings: tuple[Slug, ...] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
     questions: tuple[Slug, ...] = Field(min_length=1)
+    games: tuple[Slug, ...]
+    conditions: tuple[Slug, ...]
     asked: tuple[Slug, ...]
     compared: tuple[Slug, ...]
+    told: tuple[Slug, ...]
+    own: tuple[Slug, ...]
     verdicts: tuple[Slug, ...]
     pools: tuple[Slug, ...]
     cleaned: tuple[Slug, ...]
@@ -32,8 +39,9 @@ class Paraphrased(Section):
         """The prompts that each wording must have, by step and name."""
         return (
             *("respond/task", "revise/retry"),
-            *(f"feedback/{slug}" for slug in (*self.asked, *self.compared)),
+            *(f"feedback/{slug}" for slug in self.conditions),
             *(f"judge/{slug}" for slug in self.verdicts),
             *(("select/choice",) if self.pools else ()),
             *(("clean/clean",) if self.cleaned else ()),
+            *(("respond/game", "revise/game") if self.games else ()),
         )

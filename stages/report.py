@@ -167,9 +167,11 @@ class _Report:
         more: list[str] = []
         trials = spent = costs = None
         if args.trajectories is not None:
-            trials = sensitivity.build(builder.reader.trials(built.results), own.report)
+            games = None if built.games is None else built.games.results
+            trials = sensitivity.build(builder.reader.trials(built.results, games), own.report)
             texts[tables / "sensitivity.csv"] = sensitivity.to_csv(trials)
-            texts[tables / "sensitivity.tex"] = sensitivity.to_tex(trials, builder.about(built))
+            about = {**builder.about(built), "seeds": own.paraphrased.seeds}
+            texts[tables / "sensitivity.tex"] = sensitivity.to_tex(trials, about)
             more.append("sensitivity")
         if args.facts is not None:
             spent = builder.reader.facts()

@@ -50,10 +50,11 @@ PARAMS_REVISE_GAMES = ("grid.students", "grid.seeds")
 PARAMS_EVALUATE_GAMES = PARAMS_FORGET
 PARAMS_FORGET_GAMES = PARAMS_FORGET
 # Under a prompt in other words: one condition.
-PARAMS_RESPOND_PARAPHRASED = PARAMS_RESPOND
-PARAMS_REVISE_PARAPHRASED = PARAMS_REVISE_GAMES
-PARAMS_REVISE_COMPARED_PARAPHRASED = PARAMS_REVISE_GAMES
-PARAMS_REVISE_RETRY_PARAPHRASED = PARAMS_REVISE_GAMES
+PARAMS_RESPOND_PARAPHRASED = ("grid.students", "paraphrased.seeds")
+PARAMS_RESPOND_GAMES_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
+PARAMS_REVISE_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
+PARAMS_REVISE_RETRY_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
+PARAMS_REVISE_RETRY_GAMES_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
 Keys = dict[str, Any]
 _DECLARED = {
     "respond": PARAMS_RESPOND,
@@ -72,6 +73,12 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line of this stage."""
     parser = make_parser("stages.score", __doc__)
     parser.add_argument("--params", type=Path, required=True, help="params file")
+    parser.add_argument(
+        "--seeds",
+        default="grid.seeds",
+        choices=("grid.seeds", "paraphrased.seeds"),
+        help="the key of params that lists them",
+    )
     parser.add_argument("--step", required=True, choices=list(_DECLARED))
     parser.add_argument("--items", type=Path, required=True, help="Items (JSONL)")
     parser.add_argument(
@@ -96,6 +103,8 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
         declared = PARAMS_REVISE_GAMES
     if args.step == "evaluate" and args.untuned:
         declared = PARAMS_EVALUATE_GAMES
+    # The seeds of another section, where they are a part of the grid's.
+    declared = tuple(args.seeds if key == "grid.seeds" else key for key in declared)
     params = Params(args.params, declared)
     if args.step in ("evaluate", "revise_tuned", "forget"):
         yield from _trained(args, params)
@@ -116,7 +125,7 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     if args.step not in ("answer", "teachers"):
         axes["student"] = params.get("grid.students", list[str])
     if args.step != "answer":
-        axes["seed"] = params.get("grid.seeds", list[int])
+        axes["seed"] = params.get(args.seeds, list[int])
     if args.step == "sample":
         axes["draw"] = params.get("grid.draws", list[int])
     for values in product(*axes.values()):
@@ -131,7 +140,7 @@ def _trained(args: argparse.Namespace, params: Params) -> Iterator[dict[str, obj
         runs += product(learners, params.get("methods", Keys))
     if args.step != "forget" and not args.untuned:
         runs += product(params.get("grid.tuned", list[str]), params.get("following", Keys))
-    for (learner, method), seed in product(runs, params.get("grid.seeds", list[int])):
+    for (learner, method), seed in product(runs, params.get(args.seeds, list[int])):
         yield {"learner": learner, "method": method, "seed": seed}
 
 

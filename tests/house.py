@@ -220,9 +220,14 @@ class House:
             # On another suite, so that none of it is read here.
             "paraphrased": {
                 "wordings": ["p1"],
+                "seeds": [0],
                 "questions": ["elsewhere"],
+                "games": [],
+                "conditions": [],
                 "asked": [],
                 "compared": [],
+                "told": [],
+                "own": [],
                 "verdicts": [],
                 "pools": [],
                 "cleaned": [],

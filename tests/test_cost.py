@@ -67,8 +67,11 @@ def test_requests_follow_the_grid(house: Path) -> None:
         ("respond_paraphrased", "tiny"): ITEMS,
         ("judge_paraphrased", "scripted"): ITEMS,
         ("feedback_paraphrased", "scripted"): ITEMS,
-        ("revise_paraphrased", "tiny"): ITEMS,
+        # Feedback that is asked for, and Lazy, which nobody is asked for.
+        ("revise_paraphrased", "tiny"): 2 * ITEMS,
         ("revise_retry_paraphrased", "tiny"): ITEMS,
+        ("respond_games_paraphrased", "tiny"): PLAYED,
+        ("revise_retry_games_paraphrased", "tiny"): PLAYED_AGAIN,
         # The cards of Figure 1: described, and guessed.
         ("respond_figure1", "tiny"): 2 * CARDS,
         ("answer_figure1", "scripted"): 2 * CARDS,

@@ -30,10 +30,12 @@ from stages.errors import UserError
 from stages.files import write_json
 from stages.floors import Floor
 from stages.records import Dropped, Feedback, Item, Judgement, Leak, Record, Score, write_jsonl
-from stages.reporting import games, table7
+from stages.reporting import games, sensitivity, table7
 from stages.reporting.compare import Arm
 from stages.reporting.config import ReportSection
 from stages.reporting.environments import Environment, read_environments
+from stages.reporting.settings import read_settings
+from stages.reporting.tables import Builder
 from stages.stats import wilson
 from stages.tasks.environments import base, registry
 from stages.tasks.environments.base import Code, Game, Instance, Program, Result, State, Turn
@@ -42,6 +44,8 @@ GRID = {"questions": ["bbh"], "games": [], "other_teachers": [], "other_student"
 TABLES = ("table6", "table7", "table8", "games_retry", "forgetting")
 RENDERED = [f"{name}_beside" if name.startswith("table") else name for name in TABLES]
 MORE = ("table6_moves", "table6_programs", "table6_training", "table6_dropped")
+# What is also tried in other words, and how its files are named there.
+STEPS_OF_GAMES = {"respond": "respond", "revise": "retry"}
 REAL = registry.kind
 FOLDER = ROOT / "stages" / "tasks" / "environments"
 
@@ -629,6 +633,41 @@ def test_programs_that_were_not_run(tmp_path: Path) -> None:
     moves = house.rows("table6_moves")[0]
     assert sum(int(moves[name]) for name in ("worse", "same", "better")) == 3
     assert house.rows("table8")[0]["HumanEval"] == ""
+
+
+@pytest.mark.parametrize("not_run", [set(), {"humaneval"}])
+def test_prompts_of_games_in_other_words(tmp_path: Path, not_run: set[str]) -> None:
+    """Scores are shares of the best, pooled, of the seeds that are tried."""
+    house = many(tmp_path, students=1, seeds=2, each=2, tasks=("taboo", "hilo", "humaneval"))
+    house.not_run = not_run
+    own = house.house.params["paraphrased"]
+    own |= {"wordings": ["p1", "p2"], "seeds": [1], "games": ["games"]}
+    house.write()
+    ours = {step: [row for row in house.steps()[step] if row.seed == 1] for step in STEPS_OF_GAMES}
+    for step, name in STEPS_OF_GAMES.items():
+        nothing = {"outcome": "unparsed", "score": 0.0, "solved": False, "checks": None}
+        worse = [
+            row if row.outcome == "not_run" else Score(**{**row.model_dump(), **nothing})
+            for row in ours[step]
+        ]
+        folder = tmp_path / "score" / "games" / "paraphrased"
+        write_jsonl(folder / f"{name}-p1.jsonl", ours[step])
+        write_jsonl(folder / f"{name}-p2.jsonl", worse)
+    args = report.parser().parse_args(house.flags())
+    builder = Builder(args, read_settings(args.params))
+    built = builder.build()
+    assert built.games is not None
+    rows = sensitivity.build(builder.reader.trials(built.results, built.games.results), CONFIG)
+    table = {(row["prompt"], row["variant"], row["metric"]): row for _, row in rows.iterrows()}
+    assert {prompt for prompt, _, _ in table} == {"respond/game", "revise/game"}
+    for step, prompt in (("respond", "respond/game"), ("revise", "revise/game")):
+        shares = [row.score / KINDS[row.task].best for row in ours[step] if row.task not in not_run]
+        first, same, none = (table[prompt, name, "score"] for name in ("ours", "p1", "p2"))
+        assert first["estimate"] == pytest.approx(sum(shares) / len(shares))
+        assert (first["n"], first["seeds"]) == (len(shares), 1) == (6 - 2 * len(not_run), 1)
+        assert same["difference"] == 0
+        assert none["difference"] == pytest.approx(-first["estimate"])
+        assert table[prompt, "p2", "match_rate"]["estimate"] == 0
 
 
 def outcomes_of_games(house: GamesHouse) -> dict[tuple[str, str], dict[str, str]]:

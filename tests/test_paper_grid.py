@@ -4,10 +4,11 @@ Overridden: the students' weights (a local tiny Qwen2 each), the teacher's addre
 server), the item limits (1 and 2 a subtask), the length of the students' replies, most of which
 have no end and are kept for training, and how long they are trained. Everything else is the
 paper's: the release's bytes out of the mirror, all conditions and methods, adapters saved alone; of
-the three seeds one, of the students two, of whom one is trained, and two candidates, since more are
-the same cells again, and one model a method for all subtasks. Of the games those that need no file
-and MBPP out of the mirror; the others want BIG-bench's archive (test_prepare_games.py). Not
-covered: real weights, long replies, the real APIs, 4 bit.
+the three seeds one, of the students two, of whom one is trained, two candidates, and one other
+wording of the prompts, since more are the same cells again, and one model a method for all
+subtasks. Of the games those that need no file and MBPP out of the mirror; the others want
+BIG-bench's archive (test_prepare_games.py). Not covered: real weights, long replies, the real
+APIs, 4 bit.
 """
 
 import csv
@@ -66,6 +67,8 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         # One seed of the three: the others are the same cells again.
         clone.edit("params.yaml", "seeds: [0, 1, 2]", "seeds: [0]")
         clone.edit("params.yaml", "draws: [0, 1, 2, 3]", "draws: [0, 1]")
+        # One other wording of two.
+        clone.edit("params.yaml", "wordings: [p1, p2]", "wordings: [p1]")
         # Noise seldom ends: 1024 tokens would take the test an hour.
         clone.edit("params.yaml", "1024  # not stated; shorter", "48  # not stated; shorter")
         clone.commit("Paper scale on stand-ins")
@@ -82,10 +85,10 @@ def test_paper_grid(tmp_path: Path, mirror: Path) -> None:
         # cleans, and gives feedback to follow and plays in the student's place.
         games, turns = 5, 4 + 7
         asked += turns + 2 * 2 * games + 3 * turns + 3 * games
-        # In either of two other wordings, for each student: two verdicts, feedback under four
-        # conditions, a choice; and cleaning for who learns. For Figure 1 it describes eight cards,
-        # guesses what it described, and gives feedback.
-        asked += 27 * 2 * 2 * 2 * (2 + 4 + 1) + 2 * 27 + 3 * 8
+        # In other words, for each student: two verdicts, feedback under four conditions, a choice;
+        # and cleaning for who learns. For Figure 1 it describes eight cards, guesses what it
+        # described, and gives feedback.
+        asked += 27 * 2 * 2 * (2 + 4 + 1) + 27 + 3 * 8
         # Two other teachers answer, play, and give feedback to one student.
         asked += 2 * (27 * 2 + turns + 27 * 2)
         assert len(teacher.requests) <= asked

@@ -217,8 +217,15 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     tuned = counts["train_following_sft"] + counts.get("train_following_dpo", 0)
     assert tuned == students * following * seeds
     wordings = 1 if scale == "tiny" else 2
-    for name in ("respond", "revise_retry"):
-        assert counts[f"{name}_paraphrased"] == students * seeds * wordings
+    for name in ("respond", "revise_retry"):  # one seed
+        assert counts[f"{name}_paraphrased"] == students * wordings
+        games = 0 if scale == "laptop" else students * wordings
+        assert counts.get(f"{name}_games_paraphrased", 0) == games
+    retried = {"laptop": 1, "tiny": 2}.get(scale, 9)
+    assert counts["revise_paraphrased"] == students * wordings * retried
+    kinds = ("feedback", "feedback_compared", "feedback_told", "feedback_own")
+    reworded = [counts.get(f"{name}_paraphrased", 0) for name in kinds]
+    assert sum(reworded) == counts["revise_paraphrased"]
     for step in ("respond", "feedback", "revise"):
         assert counts[f"{step}_figure1"] == students
     assert counts["answer_figure1"] == 1
@@ -285,9 +292,7 @@ def test_a_change_reaches_its_own_cells_only(
         other_words = {n for n in everything if "_paraphrased@" in n and "-regex_focused" in n}
         assert bool(other_words) == (scale == "paper")  # laptop tries one condition, another
         # The scores of a wording read the folder of all its conditions.
-        other_words |= {
-            n for n in everything if re.match(r"score_revise(_compared)?_paraphrased@", n)
-        }
+        other_words |= {n for n in everything if n.startswith("score_revise_paraphrased@")}
         own = other_words if "key" in change and scale == "paper" else set()
         assert reached == feedback | own_revised | own | downstream
 
@@ -297,7 +302,10 @@ def test_a_change_reaches_its_own_cells_only(
     scored = {f"score_{step}@bbh" for step in steps} | {"fidelity@bbh", "score_forget@bbh"}
     scored |= {"score_forget_games@games"}  # what is trained on questions
     scored |= {name for name in everything if name.startswith("score_teachers@")}
-    scored |= {n for n in everything if n.startswith(("score_", "fidelity")) and "paraphrased" in n}
+    reworded = {
+        n for n in everything if n.startswith(("score_", "fidelity")) and "paraphrased@bbh" in n
+    }
+    scored |= reworded
     matched = {n for n in everything if n.startswith("borrow@") or "-another_item-" in n}
     # Nor is anybody trained anew unless the pairs differ: DVC stops where the bytes are the same.
     learnt = {n for n in everything if n.split("@")[0] in LEARNT and taught_on(n) == "bbh"}

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
-from house import RIGHT, WRONG, House, exchange, score, small
+from house import RIGHT, WRONG, House, exchange, large, score, small
 
 from stages import report
 from stages.check import check_whole
@@ -36,17 +36,22 @@ class Reworded(House):
     def write(self) -> None:
         self.params["paraphrased"] = {
             "wordings": ["p1", "p2"],
+            "seeds": [0],
             "questions": ["bbh"],
+            "games": [],
+            "conditions": ["unconstrained", "teacher_answer", "lazy", "self_feedback"],
             "asked": ["unconstrained"],
             "compared": ["teacher_answer"],
+            "told": ["lazy"],
+            "own": ["self_feedback"],
             "verdicts": ["explicit"],
             "pools": ["conditioned"],
             "cleaned": ["bbh"],
         }
         super().write()
         folder = self.root / "score" / "bbh" / "paraphrased"
-        kinds = {"respond": None, "unconstrained": "unconstrained"}
-        kinds |= {"teacher_answer": "teacher_answer", "retry": "unconstrained"}
+        kinds = {"respond": None, "retry": "unconstrained"}
+        kinds |= {slug: slug for slug in self.params["paraphrased"]["conditions"]}
         for (kind, condition), wording in product(kinds.items(), ("p1", "p2")):
             own = [row for row in self.scores if row.condition == condition]
             if wording == "p2":  # nothing is right
@@ -130,7 +135,9 @@ def test_every_trial_by_hand(house: Reworded) -> None:
     for prompt in ("feedback/unconstrained", "revise/retry"):
         assert table[prompt, "ours", "score"]["estimate"] == 0.75
         assert table[prompt, "p2", "score"]["difference"] == -0.75
-    assert table["feedback/teacher_answer", "ours", "score"]["estimate"] == 0.25
+    for slug in ("teacher_answer", "lazy", "self_feedback"):
+        assert table[f"feedback/{slug}", "ours", "score"]["estimate"] == 0.25
+        assert table[f"feedback/{slug}", "p2", "score"]["difference"] == -0.25
     # Verdicts: all are flagged by ours and the first, none by the second; 6 of 8 are wrong.
     assert table["judge/explicit", "ours", "accuracy"]["estimate"] == 0.75
     assert table["judge/explicit", "p2", "accuracy"]["difference"] == -0.5
@@ -168,6 +175,19 @@ def test_rendered(house: Reworded) -> None:
     assert "respond/task" in tex
     assert sensitivity.to_csv(table).count("\n") == len(table) + 1
     assert sensitivity.to_tex(table, about) == tex
+
+
+def test_ours_are_of_the_seeds_that_are_tried(tmp_path: Path) -> None:
+    house = large(tmp_path, 1, 3)
+    house.write()
+    args = report.parser().parse_args(house.flags("out"))
+    results = Builder(args, read_settings(args.params)).build().results
+    [who] = house.grid["students"]
+    every, some = results.student(who), results.of_seeds([2, 1]).student(who)
+    assert every.retry("lazy").score.shape[1] == 3
+    assert (some.retry("lazy").score == every.retry("lazy").score[:, 1:]).all()
+    assert (some.judged("explicit", "flagged") == every.judged("explicit", "flagged")[:, 1:]).all()
+    assert some.candidates("unconstrained").seeds == 2
 
 
 def test_missing_and_foreign_cells_are_named(house: Reworded) -> None:
@@ -215,14 +235,18 @@ def test_params_name_what_is_there(tmp_path: Path) -> None:
     params = yaml.safe_load((ROOT / "scales" / "laptop.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "params.yaml"
 
-    def refused(key: str, value: list[str], message: str) -> None:
+    def refused(key: str, value: list[Any], message: str) -> None:
         changed = {**params, "paraphrased": {**params["paraphrased"], key: value}}
         path.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
         with pytest.raises(UserError, match=message):
             check_whole(path, tmp_path / "prompts")
 
     refused("asked", ["lazy"], r"paraphrased\.asked: lazy is none of")
+    refused("seeds", [0, 3], r"paraphrased\.seeds: 3 is none of 0")
+    refused("told", ["lazy"], r"paraphrased\.conditions: lazy: they are those of")
+    refused("conditions", [], r"paraphrased\.conditions: unconstrained: they are those of")
     refused("questions", ["games"], r"paraphrased\.questions: games is none of bbh")
+    refused("games", ["bbh"], r"paraphrased\.games: bbh is none of games")
     refused("wordings", ["p1", "p9"], r"p9: no prompt .*p9/respond/task\.jinja")
     (tmp_path / "prompts" / "paraphrases" / "p2" / "judge" / "explicit.jinja").unlink()
     refused("verdicts", ["explicit"], r"p2: no prompt .*judge/explicit\.jinja")

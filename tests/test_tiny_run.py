@@ -75,6 +75,7 @@ DOWNSTREAM = {"leak@bbh", "score_revise@bbh", "report"}
 OTHER_WORDS = {
     "score_respond_paraphrased@bbh-p1",
     "score_revise_paraphrased@bbh-p1-unconstrained",
+    "score_revise_paraphrased@bbh-p1-lazy",
     "score_revise_retry_paraphrased@bbh-p1",
 }
 

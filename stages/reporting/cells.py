@@ -4,7 +4,7 @@ A test compares them with the outputs of dvc.yaml at every scale.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from stages.grid import POOLS, Grid
@@ -89,8 +89,25 @@ class Declared:
         elif step == "revise/teachers":
             for suite in grid.questions:
                 yield from self._other_teachers(step, suite, who=str(grid.other_student))
+        elif step.startswith("paraphrased/"):
+            yield from self._reworded(step)
         else:
             raise KeyError(step)
+
+    def _reworded(self, step: str) -> Iterator[Cell]:
+        """Yield the cells of answers under prompts in other words, with their axis `wording`."""
+        own = self.paraphrased
+        of_retries = step == "paraphrased/revise"
+        if not of_retries and step not in ("paraphrased/respond", "paraphrased/retry"):
+            raise KeyError(step)
+        for suite in own.questions if of_retries else (*own.questions, *own.games):
+            for wording, who, seed in product(own.wordings, self.grid.students, own.seeds):
+                axes: dict[str, object] = {"wording": wording, "student": who, "seed": seed}
+                if not of_retries:
+                    yield Cell(step, suite, f"{wording}/{who}-{seed}", who, axes)
+                for condition in own.conditions if of_retries else ():
+                    name = f"{wording}/{condition}-{who}-{seed}"
+                    yield Cell(step, suite, name, who, {**axes, "condition": condition})
 
     def feedback(self, suite: str) -> Iterator[Cell]:
         """Yield the cells of feedback on first answers, whoever was asked, or nobody."""
@@ -202,20 +219,19 @@ class Declared:
             yield from self._trained("train", suite, with_following=True)
 
     def _of_paraphrases(self) -> Iterator[Cell]:
-        grid, own = self.grid, self.paraphrased
-        runs = list(product(grid.students, grid.seeds))
+        own = self.paraphrased
+        grid = self.grid.model_copy(update={"seeds": own.seeds})
+        for step in ("respond", "retry", "revise"):
+            yield from self._reworded(f"paraphrased/{step}")
+        of_seeds = replace(self, grid=grid)
+        asked = (*own.asked, *own.compared, *own.own)
+        choosers = [slug for slug in self.selectors if slug != "student_logits"]
         for suite, wording in product(own.questions, own.wordings):
-            for step in ("paraphrased/respond", "paraphrased/retry"):
-                for who, seed in runs:
-                    axes = {"wording": wording, "student": who, "seed": seed}
-                    yield Cell(step, suite, f"{wording}/{who}-{seed}", who, axes)
-            for step, by_teacher in (("paraphrased/feedback", True), ("paraphrased/revise", False)):
-                for cell in self._conditioned(step, suite, (*own.asked, *own.compared), by_teacher):
-                    axes = {"wording": wording, **cell.axes}
-                    yield Cell(step, suite, f"{wording}/{cell.name}", cell.who, axes)
-            yield from self._judged("paraphrased/judge", suite, f"{wording}/", own.verdicts)
-            choosers = [slug for slug in self.selectors if slug != "student_logits"]
-            yield from self._selected(
+            for cell in of_seeds._conditioned("paraphrased/feedback", suite, asked, True):
+                axes = {"wording": wording, **cell.axes}
+                yield Cell(cell.step, suite, f"{wording}/{cell.name}", cell.who, axes)
+            yield from of_seeds._judged("paraphrased/judge", suite, f"{wording}/", own.verdicts)
+            yield from of_seeds._selected(
                 "paraphrased/select", suite, f"{wording}/", own.pools, choosers
             )
         for suite, wording in product(own.cleaned, own.wordings):

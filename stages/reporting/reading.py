@@ -314,19 +314,25 @@ class Reader:
         found = [figure1.Example(*each) for each in zip(first, feedback, retries, strict=True)]
         return next((each for each in found if each.differ), found[0])
 
-    def trials(self, results: Results) -> list[sensitivity.Trial]:
-        """Read the answers, verdicts, choices and cleanings under each prompt in other words."""
+    def trials(self, results: Results, games: Games | None = None) -> list[sensitivity.Trial]:
+        """Read the answers, verdicts, choices and cleanings under each prompt in other words.
+
+        Args:
+            results: of the suite of questions.
+            games: of the suite of games and code, where there is one.
+        """
         own = self._own
-        if own.suite not in own.paraphrased.questions:
-            return []
         found: list[sensitivity.Trial] = []
-        for who in own.grid.students:
+        results = results.of_seeds(own.paraphrased.seeds)
+        for who in own.grid.students if own.suite in own.paraphrased.questions else ():
             student = results.student(who)
             found += self._answer_trials(student, results)
             found += self._verdict_trials(student, results)
             found += self._choice_trials(student, results)
         if own.suite in own.paraphrased.cleaned:
             found += self._cleaning_trials()
+        if games is not None and own.games in own.paraphrased.games:
+            found += self._games_trials(games)
         return found
 
     def _answer_trials(self, student: Student, results: Results) -> Iterator[sensitivity.Trial]:
@@ -334,23 +340,44 @@ class Reader:
         grid, own = self._own.grid, self._own.paraphrased
         kinds = [
             ("respond/task", "respond", load.BASELINE),
-            *((f"feedback/{slug}", slug, slug) for slug in (*own.asked, *own.compared)),
+            *((f"feedback/{slug}", slug, slug) for slug in own.conditions),
             ("revise/retry", "retry", grid.base),
         ]
         for prompt, file, condition in kinds:
             arms = {sensitivity.OURS: student.retry(condition)}
             for wording in own.wordings:
-                path = self._paraphrased(f"{file}-{wording}")
-                told = None if condition == load.BASELINE else condition
-                cells = [
-                    load.Cell(who, seed, told) for who, seed in product(grid.students, grid.seeds)
-                ]
-                if path not in self._read:  # of all students
-                    self._read[path] = load.read_scores(path, results.items, cells)
-                scores = self._read[path]
+                path = self._paraphrased(self._own.suite, f"{file}-{wording}")
+                scores = self._reworded(path, results.items, condition)
                 arms[wording] = arm(scores[scores["student"] == student.slug], student.index)
             values = sensitivity.of_answers(arms)
             yield sensitivity.Trial(student.slug, prompt, values, results.tasks)
+
+    def _reworded(self, path: Path, items: pd.DataFrame, condition: str) -> pd.DataFrame:
+        """Return the scores of all students under one wording; the file is read once."""
+        if path not in self._read:
+            told = None if condition == load.BASELINE else condition
+            runs = product(self._own.grid.students, self._own.paraphrased.seeds)
+            cells = [load.Cell(who, seed, told) for who, seed in runs]
+            self._read[path] = load.read_scores(path, items, cells)
+        return self._read[path]
+
+    def _games_trials(self, games: Games) -> Iterator[sensitivity.Trial]:
+        """Yield the trials of what a student is shown in games, over all of them together."""
+        own, suite = self._own.paraphrased, str(self._own.games)
+        kinds = [
+            ("respond/game", "respond", load.BASELINE),
+            ("revise/game", "retry", self._own.lessons[suite].condition),
+        ]
+        for who, (prompt, file, condition) in product(self._own.grid.students, kinds):
+            first = games.of_student(who, condition)
+            rows = {sensitivity.OURS: first[first["seed"].isin(own.seeds)]}
+            for wording in own.wordings:
+                path = self._paraphrased(suite, f"{file}-{wording}")
+                scores = self._reworded(path, games.items, condition)
+                rows[wording] = scores[scores["student"] == who]
+            values, tasks = sensitivity.of_games(games, rows)
+            if tasks:
+                yield sensitivity.Trial(who, prompt, values, tasks)
 
     def _verdict_trials(self, student: Student, results: Results) -> Iterator[sensitivity.Trial]:
         """Yield the trials of what the teacher is asked of the student's answers."""
@@ -393,20 +420,29 @@ class Reader:
         own, grid = self._own, self._own.grid
         items = read_jsonl(self._args.tasks / own.suite / "train.jsonl", Item, "id")
         ids = [item.id for item in items]
-        cells = [load.Cell(who, seed) for who, seed in product(grid.learners, grid.seeds)]
-        paths = {sensitivity.OURS: self._args.scores / own.suite / "clean.jsonl"} | {
-            wording: self._paraphrased(f"clean-{wording}") for wording in own.paraphrased.wordings
+        seeds = own.paraphrased.seeds
+        all_cells, cells = (
+            [load.Cell(who, seed) for who, seed in product(grid.learners, of)]
+            for of in (grid.seeds, seeds)
+        )
+        ours = self._args.scores / own.suite / "clean.jsonl"
+        frames = {sensitivity.OURS: load.read_fidelity(ours, ids, all_cells)} | {
+            wording: load.read_fidelity(
+                self._paraphrased(own.suite, f"clean-{wording}"), ids, cells
+            )
+            for wording in own.paraphrased.wordings
         }
-        frames = {name: load.read_fidelity(path, ids, cells) for name, path in paths.items()}
         for who in grid.learners:
             values = {
-                name: sensitivity.of_cleaning(frame[frame["student"] == who], ids)
+                name: sensitivity.of_cleaning(
+                    frame[(frame["student"] == who) & frame["seed"].isin(seeds)], ids
+                )
                 for name, frame in frames.items()
             }
             yield sensitivity.Trial(who, "clean/clean", values, [item.task for item in items])
 
-    def _paraphrased(self, name: str) -> Path:
-        folder: Path = self._args.scores / self._own.suite / "paraphrased"
+    def _paraphrased(self, suite: str, name: str) -> Path:
+        folder: Path = self._args.scores / suite / "paraphrased"
         return folder / f"{name}.jsonl"
 
     def _trial_cells(
@@ -419,7 +455,7 @@ class Reader:
     ) -> list[R]:
         """Read all seeds of a step under another wording, each checked as `_cells` does."""
         found: list[R] = []
-        for seed in self._own.grid.seeds:
+        for seed in self._own.paraphrased.seeds:
             names: dict[str, object] = {**axes, "seed": seed}
             pool = f"{names.pop('pool')}/" if "pool" in names else ""
             cell = f"{wording}/{pool}" + "-".join(str(value) for value in names.values())

@@ -1,7 +1,7 @@
 """What one student did on the test items, by arm."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from math import inf
 
 import pandas as pd
@@ -42,6 +42,18 @@ class Results:
     def tasks(self) -> list[str]:
         """The subtask of each item."""
         return list(self.items["task"])
+
+    def of_seeds(self, seeds: Collection[int]) -> "Results":
+        """Return the same of these seeds alone."""
+        frames = {own.name: getattr(self, own.name) for own in fields(self)}
+        return replace(
+            self,
+            **{
+                name: frame[frame["seed"].isin(seeds)]
+                for name, frame in frames.items()
+                if "seed" in frame
+            },
+        )
 
     def student(self, slug: str) -> "Student":
         """Return what one student, or one model that is trained further, did."""

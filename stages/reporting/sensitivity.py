@@ -16,6 +16,7 @@ from stages import stats
 from stages.reporting.cleaning import TAKEN
 from stages.reporting.compare import COUNTS, Arm, differences, rates
 from stages.reporting.config import ReportSection
+from stages.reporting.games import Games
 from stages.reporting.latex import render
 from stages.stats import Array
 
@@ -58,6 +59,41 @@ class Trial:
 def of_answers(arms: Mapping[str, Arm]) -> dict[str, dict[str, Array]]:
     """Return the metrics of answers: how often they match, and how often they are right."""
     return {name: {"score": own.score, "match_rate": own.matched} for name, own in arms.items()}
+
+
+def of_games(
+    games: Games, rows: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, dict[str, Array]], list[str]]:
+    """Return the metrics of answers in environments, and the environment of each item.
+
+    Scores are shares of the best, so that environments can be pooled; one whose programs were not
+    run under some wording is left out under all. Without any left, both are empty.
+
+    Args:
+        games: the suite.
+        rows: by wording, scores of one student as `load.read_scores` returns them.
+    """
+    found: dict[str, dict[str, list[Array]]] = {
+        name: {"score": [], "match_rate": []} for name in rows
+    }
+    tasks: list[str] = []
+    for slug, environment in games.environments.items():
+        arms = {
+            name: own
+            for name, of_wording in rows.items()
+            if (own := games.arm(of_wording, slug)) is not None
+        }
+        if len(arms) < len(rows):
+            continue
+        for name, own in arms.items():
+            found[name]["score"].append(own.score / environment.best)
+            found[name]["match_rate"].append(own.matched)
+        tasks += [slug] * len(games.index(slug))
+    whole = {
+        name: {metric: np.concatenate(parts) for metric, parts in of.items()}
+        for name, of in (found if tasks else {}).items()
+    }
+    return whole, tasks
 
 
 def of_verdicts(rows: pd.DataFrame, wrong: Array, index: Sequence[str]) -> dict[str, Array]:
