@@ -6,7 +6,6 @@ of cells. Each check is also run on a copy that is broken on purpose. Not covere
 (test_tiny_run.py).
 """
 
-import re
 import shlex
 import shutil
 from collections.abc import Iterable
