@@ -13,7 +13,8 @@ feedback-following finetuning), and a missing one is an error. A changed extract
 anew without generating anything. For the step `select`, `--selections` is a pattern as well, and
 what is scored is the candidate that each selection comes to. `forget` is `evaluate` on a suite
 that the student was not trained on; `teachers` are retries with the feedback of other teachers
-(Table 8).
+(Table 8). `lessons` are the steps on train items (`respond_train`, `revise_train`, `answer_train`):
+the pattern is over `step` and `cell`, and each score says its own step.
 """
 
 import argparse
@@ -43,12 +44,14 @@ PARAMS_EVALUATE = ("grid.learners", "grid.tuned", "methods", "following", "grid.
 PARAMS_REVISE_TUNED = ("grid.tuned", "following", "grid.seeds")
 PARAMS_TEACHERS = ("grid.seeds",)
 PARAMS_FORGET = ("grid.learners", "methods", "grid.seeds")
+PARAMS_LESSONS = ("grid.teacher", "grid.learners", "grid.seeds")
 # Of environments: one condition, and no students tuned on following feedback.
 PARAMS_RESPOND_GAMES = PARAMS_RESPOND
 PARAMS_ANSWER_GAMES = PARAMS_ANSWER
 PARAMS_REVISE_GAMES = ("grid.students", "grid.seeds")
 PARAMS_EVALUATE_GAMES = PARAMS_FORGET
 PARAMS_FORGET_GAMES = PARAMS_FORGET
+PARAMS_LESSONS_GAMES = PARAMS_LESSONS
 # Under a prompt in other words: one condition.
 PARAMS_RESPOND_PARAPHRASED = ("grid.students", "paraphrased.seeds")
 PARAMS_RESPOND_GAMES_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
@@ -66,6 +69,7 @@ _DECLARED = {
     "revise_tuned": PARAMS_REVISE_TUNED,
     "teachers": PARAMS_TEACHERS,
     "forget": PARAMS_FORGET,
+    "lessons": PARAMS_LESSONS,
 }
 
 
@@ -106,6 +110,9 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     # The seeds of another section, where they are a part of the grid's.
     declared = tuple(args.seeds if key == "grid.seeds" else key for key in declared)
     params = Params(args.params, declared)
+    if args.step == "lessons":
+        yield from _lessons(params)
+        return
     if args.step in ("evaluate", "revise_tuned", "forget"):
         yield from _trained(args, params)
         return
@@ -142,6 +149,15 @@ def _trained(args: argparse.Namespace, params: Params) -> Iterator[dict[str, obj
         runs += product(params.get("grid.tuned", list[str]), params.get("following", Keys))
     for (learner, method), seed in product(runs, params.get(args.seeds, list[int])):
         yield {"learner": learner, "method": method, "seed": seed}
+
+
+def _lessons(params: Params) -> Iterator[dict[str, object]]:
+    """Yield the cells on train items: first answers, the retries on them, the teacher's answers."""
+    learners = params.get("grid.learners", list[str])
+    names = [f"{who}-{seed}" for who in learners for seed in params.get("grid.seeds", list[int])]
+    for step, name in product(("respond_train", "revise_train"), names):
+        yield {"step": step, "cell": name}
+    yield {"step": "answer_train", "cell": params.get("grid.teacher", str)}
 
 
 def _read(
@@ -190,6 +206,7 @@ class _Scored(NamedTuple):
     selector: str | None = None
     choice: Choice | None = None
     teacher: str | None = None
+    step: str | None = None
 
 
 def _row(step: str, scored: _Scored, grade: Grade) -> Score:
@@ -198,7 +215,7 @@ def _row(step: str, scored: _Scored, grade: Grade) -> Score:
     spoken = [turn.reply for turn in tau.exchanges]
     cut = not tau.failed and any(reply.finish_reason == "length" for reply in spoken)
     return Score(
-        step=step,
+        step=scored.step or step,
         suite=item.suite,
         task=item.task,
         item=item.id,
@@ -244,8 +261,9 @@ def _scored(args: argparse.Namespace, items: Mapping[str, Item]) -> Iterator[_Sc
             continue
         taus = _read(args, cell, items)
         teacher = str(cell["teacher"]) if args.step == "teachers" else None
+        step = str(cell["step"]) if args.step == "lessons" else None
         for item in items.values():
-            yield _Scored(item, taus[item.id], teacher=teacher)
+            yield _Scored(item, taus[item.id], teacher=teacher, step=step)
 
 
 def main(args: argparse.Namespace) -> None:

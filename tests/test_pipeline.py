@@ -117,9 +117,9 @@ def wrong_files(stage: PipelineStage) -> set[str]:
             (named_out if writes else named_in).add(path)
     declared = {path for path in files_of(stage.deps) if not path.startswith("stages/")}
     named_in = {path for path in named_in if not path.startswith("stages/")}
-    if group(stage) == "report":
-        # It is given folders and declares what it reads in them; of what it is given in a folder
-        # that it declares, that is enough.
+    if group(stage) in ("report", "score_lessons", "score_lessons_games"):
+        # They are given folders and declare what they read in them; of what they are given in a
+        # folder that they declare, that is enough.
         named_in = {n for n in named_in if not any(n.startswith(f"{d}/") for d in declared)}
         declared = {
             max((n for n in named_in if f"{d}/".startswith(f"{n}/")), key=len, default=d)
@@ -225,6 +225,7 @@ def test_number_of_cells(scale: str, pipelines: dict[str, list[PipelineStage]]) 
     kinds = ("feedback", "feedback_compared", "feedback_told", "feedback_own")
     reworded = [counts.get(f"{name}_paraphrased", 0) for name in kinds]
     assert sum(reworded) == counts["revise_paraphrased"]
+    assert counts["score_lessons"] == counts["score_lessons_games"] == 1
     for step in ("respond", "feedback", "revise"):
         assert counts[f"{step}_figure1"] == students
     assert counts["answer_figure1"] == 1
@@ -300,6 +301,7 @@ def test_a_change_reaches_its_own_cells_only(
     steps = ("respond", "answer", "revise", "sample", "select", "evaluate", "revise_tuned")
     scored = {f"score_{step}@bbh" for step in steps} | {"fidelity@bbh", "score_forget@bbh"}
     scored |= {"score_forget_games@games"}  # what is trained on questions
+    scored |= {"score_lessons@bbh"}
     scored |= {name for name in everything if name.startswith("score_teachers@")}
     reworded = {
         n for n in everything if n.startswith(("score_", "fidelity")) and "paraphrased@bbh" in n

@@ -300,7 +300,7 @@ def test_a_changed_regex_generates_nothing(clone: Clone, teacher: ScriptedTeache
         "revise_tuned",
         "forget",
     )
-    scores = {f"score_{step}@bbh" for step in steps} | OTHER_WORDS
+    scores = {f"score_{step}@bbh" for step in (*steps, "lessons")} | OTHER_WORDS
     # Negative sampling goes by what is right, so pairs are made anew; they are the same.
     pairs = {cell for cell in cells if cell.startswith("pairs@")}
     assert len(pairs) == 4

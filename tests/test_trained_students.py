@@ -2,8 +2,9 @@
 
 Covered: feedback and retries on a few items of each task, feedback that nobody is asked for where
 params say so, the teacher in the place of the student, a folder of models that answer as one, the
-answers of a trained student with the prompts and random numbers of the baseline. Not covered:
-training (test_train.py), what is trained on (test_pairs.py).
+answers of a trained student with the prompts and random numbers of the baseline, the scores of
+trained students and of train items. Not covered: training (test_train.py), what is trained on
+(test_pairs.py).
 """
 
 import json
@@ -248,3 +249,36 @@ def test_scores_of_every_trained_student(files: Path) -> None:
     (files / "e" / f"{second}-feedback_dpo-0.jsonl").unlink()
     with pytest.raises(UserError, match=rf"{second}-feedback_dpo-0.jsonl: no such file"):
         score.main(score.parser().parse_args(["--step", "evaluate", *args]))
+
+
+def test_scores_of_what_is_learnt_from(files: Path) -> None:
+    args = [
+        *("--params", str(ROOT / "scales" / "tiny.yaml"), "--step", "lessons"),
+        *("--items", str(files / "items.jsonl")),
+        *("--rules", str(ROOT / "stages" / "tasks" / "extraction.yaml")),
+        *("--trajectories", str(files / "{step}" / "{cell}.jsonl")),
+        *("--out", str(files / "scores.jsonl")),
+    ]
+    second = "tiny-bbh-feedback_sft_cleaned-0"
+    cells = [
+        *(("respond_train", who, None, "No") for who in ("tiny", second)),
+        *(("revise_train", who, "lazy", "Yes") for who in ("tiny", second)),
+        ("answer_train", "scripted", None, "Yes"),
+    ]
+    for step, who, condition, answer in cells:
+        name = who if step == "answer_train" else f"{who}-0"
+        taus = [tau(of, f"Answer: {answer}", condition=condition) for of in ITEMS]
+        taus = [each.model_copy(update={"model": who}) for each in taus]
+        write_jsonl(files / step / f"{name}.jsonl", taus)
+    score.main(score.parser().parse_args(args))
+    rows = read_jsonl(files / "scores.jsonl", Score)
+    assert [(row.step, row.model, row.condition, row.strict) for row in rows] == [
+        (step, who, condition, answer) for step, who, condition, answer in cells
+        for _ in ITEMS
+    ]  # fmt: skip
+    assert [row.item for row in rows] == [of.id for of in ITEMS] * len(cells)
+    assert [row.solved for row in rows] == [row.step != "respond_train" for row in rows]
+    assert {row.split for row in rows} == {"train"}
+    (files / "answer_train" / "scripted.jsonl").unlink()
+    with pytest.raises(UserError, match=r"scripted.jsonl: no such file"):
+        score.main(score.parser().parse_args(args))
