@@ -22,7 +22,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         run = large(folder / "run").write()
-        rows = sum(len(suite.cells) * len(run.items[suite.name]) for suite in run.suites)
+        rows = sum(len(suite.cells) * len(run.of(suite)) for suite in run.suites)
         started = time.monotonic()
         run.build(folder / "site")
         seconds = time.monotonic() - started

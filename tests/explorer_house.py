@@ -71,6 +71,8 @@ class Run:
     """Files of a run, made up from a seed.
 
     Attributes:
+        items: test items, by suite.
+        lessons: train items, by suite.
         says: replies in place of made-up ones, by (item, name of the cell).
         advises: the same of feedback.
         keeps: why an original stands, by (item, name of the cell).
@@ -79,18 +81,27 @@ class Run:
     """
 
     def __init__(
-        self, root: Path, items: int = 6, tasks: int = 2, words: int = 12, **axes: Any
+        self,
+        root: Path,
+        items: int = 6,
+        tasks: int = 2,
+        words: int = 12,
+        lessons: int = 2,
+        **axes: Any,
     ) -> None:
         self.root = root
         self.grid = grid(**axes)
         self.words = words
-        self.items = {
-            suite: [
-                self.item(suite, f"{suite}_task_{number * tasks // items}", number)
-                for number in range(items)
-            ]
-            for suite in (*self.grid.questions, *self.grid.games)
-        }
+        self.items, self.lessons = (
+            {
+                suite: [
+                    self.item(suite, f"{suite}_task_{number * tasks // count}", split, number)
+                    for number in range(count)
+                ]
+                for suite in (*self.grid.questions, *self.grid.games)
+            }
+            for split, count in (("test", items), ("train", lessons))
+        )
         self.says: dict[tuple[str, str], str] = {}
         self.advises: dict[tuple[str, str], str] = {}
         self.keeps: dict[tuple[str, str], str] = {}
@@ -104,14 +115,14 @@ class Run:
             teachers=["tutor"],
             methods=METHODS,
             following=FOLLOWING,
-            games_condition="teacher_answer" if self.grid.games else None,
+            lessons={"bbh": "ground_truth", "games": "teacher_answer"},
             paraphrased=Paraphrased(
                 wordings=("p1",),
                 seeds=(0,),
                 questions=("bbh",),
                 games=(),
-                conditions=(),
-                asked=(),
+                conditions=("unconstrained",),
+                asked=("unconstrained",),
                 compared=(),
                 told=(),
                 own=(),
@@ -123,12 +134,16 @@ class Run:
         pattern = str(root / "{step}/{suite}/{cell}.jsonl")
         self.suites: list[Suite] = suites_of(self.declared, pattern, root / "tasks", root / "score")
 
-    def item(self, suite: str, task: str, number: int) -> Line:
+    def of(self, suite: Suite) -> list[Line]:
+        """Return the items of a suite on its split."""
+        return (self.lessons if suite.items.stem == "train" else self.items)[suite.name]
+
+    def item(self, suite: str, task: str, split: str, number: int) -> Line:
         return {
-            "id": f"{suite}/{task}/{number}",
+            "id": f"{suite}/{task}/{number if split == 'test' else f'train/{number}'}",
             "suite": suite,
             "task": task,
-            "split": "test",
+            "split": split,
             "index": number,
             "question": f"Which number is it, of {number}?",
             "answer_format": "a letter",
@@ -142,7 +157,7 @@ class Run:
     def write(self) -> "Run":
         """Write all files."""
         for suite in self.suites:
-            items = self.items[suite.name]
+            items = self.of(suite)
             _put(suite.items, items)
             scores: dict[Path, list[Line]] = {}
             told: dict[Path, list[Line]] = {}
@@ -193,7 +208,10 @@ class Run:
         }
         if key in self.keeps and original is not None:
             return values | {"exchanges": original["exchanges"]}
-        shown = [_said("system", "Be good."), _said("user", item["question"])]
+        asked = item["question"]
+        if cell.step == "paraphrased/respond":
+            asked = f"Once more: {asked[0].lower()}{asked[1:]}"
+        shown = [_said("system", "Be good."), _said("user", asked)]
         if cell.feedback is not None and original is not None:
             values["feedback"] = told = self.advice(cell, item)
             first = original["exchanges"][0]["reply"]["text"]
@@ -208,9 +226,9 @@ class Run:
         return values | {"exchanges": exchanges}
 
     def advice(self, cell: Cell, item: Line) -> str:
-        # The candidates of best-of-k are retries on the same feedback.
+        # The candidates of best-of-k and a retry prompt in other words are on the same feedback.
         name = cell.name
-        if cell.step == "sample":
+        if cell.step in ("sample", "paraphrased/retry"):
             name = f"revise/{cell.condition}/{cell.model}/{cell.seed}"
         return self.advises.get((item["id"], name), f"Think again, says {name}.")
 
@@ -232,7 +250,7 @@ class Run:
         outcome = "errored" if failed else "correct" if right else "incorrect"
         same = ("item", "suite", "task", "split", "model", "condition", "seed", "draw", "method")
         values = {axis: tau[axis] for axis in (*same, "kept_original")} | {
-            "step": cell.step,
+            "step": cell.scored,
             "outcome": outcome if failed or answer else "unparsed",
             "score": float(right),
             "solved": right,
@@ -280,12 +298,13 @@ def change(path: Path, edit: Callable[[list[Line]], object]) -> None:
 
 def large(root: Path, words: int = 60) -> Run:
     """Return a run of 100,000 trajectories: 1,000 items of two students and two seeds."""
-    conditions = {"asked": ["unconstrained"] + [f"condition_{n}" for n in range(11)]}
+    conditions = {"asked": ["unconstrained"] + [f"condition_{n}" for n in range(8)]}
     return Run(
         root,
         items=1000,
         tasks=27,
         words=words,
+        lessons=27,
         games=[],
         other_teachers=[],
         learners=["small", "big"],

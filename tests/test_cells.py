@@ -1,7 +1,7 @@
 """The cells that the report walks are those of dvc.yaml, at every scale.
 
-Covered: trajectories, feedback and run facts, against the outputs that DVC resolves. Not covered:
-what is in the files (test_facts.py, test_explorer.py).
+Covered: trajectories (on test and train items, in other words), feedback and run facts, against the
+outputs that DVC resolves. Not covered: what is in the files (test_facts.py, test_explorer.py).
 """
 
 import shutil
@@ -17,7 +17,8 @@ from stages.reporting.settings import read_settings
 
 STEPS = (
     *("respond", "answer", "revise", "sample", "evaluate", "forget"),
-    *("revise_tuned", "revise/teachers"),
+    *("revise_tuned", "revise/teachers", "respond_train", "revise_train", "answer_train"),
+    *("paraphrased/respond", "paraphrased/revise", "paraphrased/retry"),
 )
 
 

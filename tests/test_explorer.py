@@ -80,9 +80,10 @@ def site(run: Run, folder: Path) -> Site:
 
 
 def test_the_grid_declares_each_cell_once(tmp_path: Path) -> None:
-    questions, games = Run(tmp_path).suites
+    questions, games, learnt, played = Run(tmp_path).suites
     steps = Counter(cell.step for cell in questions.cells)
-    # Two students, two seeds, five conditions, two pools of two draws; one learner, two methods.
+    # Two students, two seeds, five conditions, two pools of two draws; one learner, two methods;
+    # of the task, of the feedback under one condition, and of the retry prompt, one wording.
     assert steps == {
         "respond": 4,
         "answer": 1,
@@ -92,6 +93,9 @@ def test_the_grid_declares_each_cell_once(tmp_path: Path) -> None:
         "evaluate": 4 + 2,
         "revise_tuned": 2,
         "forget": 4,
+        "paraphrased/respond": 4,
+        "paraphrased/revise": 4,
+        "paraphrased/retry": 4,
     }
     assert Counter(cell.step for cell in games.cells) == {
         "respond": 4,
@@ -100,7 +104,13 @@ def test_the_grid_declares_each_cell_once(tmp_path: Path) -> None:
         "evaluate": 4,
         "forget": 4,
     }
-    for suite in (questions, games):
+    for suite in (learnt, played):
+        steps = Counter(cell.step for cell in suite.cells)
+        assert steps == {"respond_train": 2, "revise_train": 2, "answer_train": 1}
+        assert suite.items.name == "train.jsonl"
+        assert suite.selections is None
+        assert not suite.audited
+    for suite in (questions, games, learnt, played):
         names = [cell.name for cell in suite.cells]
         assert len(set(names)) == len(names)
         for cell in suite.cells:
@@ -194,6 +204,57 @@ def test_a_retry_after_feedback_tuning_is_compared_with_the_answer_that_it_revis
     assert moved[f"{item}@evaluate/following_sft/small/0"] == "right_wrong"
 
 
+def test_other_words_are_compared_with_what_ours_are_compared_with(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    item = run.items["bbh"][0]["id"]
+    retried = ("revise/p1/unconstrained/small/0", "retry/p1/small/0")
+    run.says[item, FIRST] = "Answer: B"
+    run.says |= {(item, f"paraphrased/{name}"): "Answer: A" for name in retried}
+    run.says[item, "paraphrased/respond/p1/small/0"] = "Answer: A"
+    made = site(run.write(), tmp_path / "site")
+    rows, moved = made.rows(), made.values("transition")
+    for name in (*retried, "respond/p1/small/0"):
+        assert moved[f"{item}@paraphrased/{name}"] == "wrong_right"
+    # What was asked for in other words is other feedback; a retry prompt is about the same.
+    ours, asked, prompted = (
+        texts[record["feedback"]]
+        for record, _, texts in (
+            rows[f"{item}@{name}"] for name in (RETRY, *(f"paraphrased/{n}" for n in retried))
+        )
+    )
+    assert ours == prompted != asked
+    values = dict(zip(made.index["cells"]["name"], made.index["cells"]["wording"], strict=True))
+    (facet,) = [facet for facet in made.index["facets"] if facet["key"] == "wording"]
+    assert facet["title"] == "Wording of the prompt"
+    assert facet["labels"] == ["ours", "p1"]
+    assert {name for name, code in values.items() if facet["slugs"][code] == "p1"} == {
+        name for name in values if name.startswith("paraphrased/")
+    }
+
+
+def test_lessons_are_told_from_what_is_tested(tmp_path: Path) -> None:
+    """... also where the teacher is the student, and only the step tells their scores apart."""
+    run = Run(tmp_path, teacher="small")
+    item = run.lessons["bbh"][0]["id"]
+    run.says |= {
+        (item, "respond_train/small/0"): "Answer: B",
+        (item, "revise_train/small/0"): "Answer: A",
+        (item, "answer_train/small"): "I will not say.",
+    }
+    made = site(run.write(), tmp_path / "site")
+    outcome, moved = made.values("outcome"), made.values("transition")
+    assert outcome[f"{item}@respond_train/small/0"] == "incorrect"
+    assert outcome[f"{item}@answer_train/small"] == "unparsed"
+    assert moved[f"{item}@revise_train/small/0"] == "wrong_right"
+    assert moved[f"{item}@answer_train/small"] == "none"
+    record, _, texts = made.rows()[f"{item}@revise_train/small/0"]
+    assert texts[record["feedback"]] == "Think again, says revise_train/small/0."
+    (facet,) = [facet for facet in made.index["facets"] if facet["key"] == "split"]
+    splits = [facet["slugs"][code] for code in made.column("item", "split", "<u1")]
+    assert splits == ["test"] * 12 + ["train"] * 4
+    assert made.index["facets"][0]["slugs"] == ["bbh", "games"]
+
+
 def test_candidates_say_who_chose_them(tmp_path: Path) -> None:
     run = Run(tmp_path).write()
     path = run.suites[0].selections
@@ -273,11 +334,13 @@ def test_a_scale_without_games_draws_or_training(tmp_path: Path) -> None:
     facets = {facet["key"]: facet["slugs"] for facet in made.index["facets"]}
     assert facets["suite"] == ["bbh"]
     assert facets["method"] == facets["teacher"] == ["none"]
-    assert made.index["rows"] == len(run.suites[0].cells) * 6
+    assert made.index["rows"] == sum(len(s.cells) * len(run.of(s)) for s in run.suites)
+    # Who answers the train items, if nobody learns, is the teacher.
+    assert [cell.name for cell in run.suites[1].cells] == ["answer_train/tutor"]
 
 
 def test_a_suite_without_items(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = Run(tmp_path, lessons=0)
     run.items["games"] = []
     made = site(run.write(), tmp_path / "site")
     assert len(made.index["items"]) == 6
@@ -316,6 +379,7 @@ def other(axis: str, value: object) -> Any:
         ("feedback", other("condition", "lazy"), "condition is not 'unconstrained'"),
         ("feedback", without_last, "nothing on bbh/bbh_task_1/5"),
         ("scores", other("kept_original", "empty"), "kept_original is not None"),
+        ("scores", other("step", "sample"), "bbh/bbh_task_0/1: step is not 'revise'"),
         ("scores", other("task", "x"), "bbh/bbh_task_0/1: task is not 'bbh_task_0'"),
         ("scores", without_last, "not as many scores of each cell as there are items (6)"),
         ("scores", lambda lines: lines.__delitem__(slice(6)), f"no scores of {RETRY}"),

@@ -155,12 +155,16 @@ def test_filters_count_what_the_scores_say(page: Page, made: Made) -> None:
 def test_filters_by_every_axis(page: Page, made: Made) -> None:
     opened(page, made)
     everything = total(page)
-    cells = [cell for suite in made.run.suites for cell in suite.cells]
-    for facet in ("step", "model", "condition", "method", "seed", "draw", "teacher"):
-        values = Counter(str(getattr(cell, facet)) for cell in cells)
+    run = made.run
+    cells = [(cell, len(run.of(suite))) for suite in run.suites for cell in suite.cells]
+    for facet in ("step", "model", "condition", "wording", "method", "seed", "draw", "teacher"):
+        values: Counter[str] = Counter()
+        for cell, items in cells:
+            values[str(getattr(cell, facet))] += items
         assert len(values) > 1
         for value, n in values.items():
-            assert count(page, facet, "none" if value == "None" else value) == n * 6, facet
+            assert count(page, facet, "none" if value == "None" else value) == n, facet
+    assert count(page, "split", "train") == sum(n for cell, n in cells if "_train" in cell.step)
     one = sum(count(page, "chosen", slug) for slug in ("student_logits", "teacher_choice"))
     # Two pools, students and seeds: the first draw of each.
     assert one == 2 * 8 * 6
@@ -178,7 +182,7 @@ def test_search_over_item_ids(page: Page, made: Made) -> None:
     page.keyboard.press("/")
     page.keyboard.type("TASK_0/2")
     expect(page.locator("#count")).to_contain_text(" of ")
-    assert total(page) == sum(len(suite.cells) for suite in made.run.suites)
+    assert total(page) == sum(len(suite.cells) for suite in made.run.suites[:2])
     # Typing is one step to go back from.
     page.keyboard.press("Escape")
     page.locator("#search").fill("nothing like it")
@@ -225,6 +229,29 @@ def test_deep_links(page: Page, made: Made) -> None:
     expect(page.get_by_role("alert").first).to_contain_text("No trajectory bbh/nothing/7")
     opened(page, made, "#outcome=%E0%A4%A&nonsense&x=1&suite=elsewhere")
     assert total(page) == 0
+
+
+def test_links_to_other_words_and_to_lessons(page: Page, made: Made) -> None:
+    opened(page, made, "#step=paraphrased/respond&wording=p1&seed=0&model=small")
+    assert box(page, "wording", "p1").is_checked()
+    assert total(page) == 6
+    page.locator(OPTIONS).first.click()
+    expect(page.locator("#detail-view .what")).to_contain_text("in other words · ")
+    expect(page.locator("#detail-view .what")).to_contain_text("wording p1")
+    expect(page.locator("#detail-view .pane h3")).to_have_text(["Original", "New answer"])
+    # What was asked is what this answer was asked, not the original.
+    expect(page.locator(".task")).to_contain_text("Once more: which number")
+    page.get_by_role("link", name="Open the original").click()
+    expect(page.locator(".task")).not_to_contain_text("Once more")
+    opened(page, made, "#wording=none&split=train&step=revise_train")
+    assert total(page) == 2 * 2 * 2
+    page.locator(OPTIONS).first.click()
+    expect(page.locator("#detail-view .what")).to_contain_text("Retry to learn from")
+    page.get_by_role("link", name="Open the original").click()
+    expect(page.locator("#detail-view .what")).to_contain_text("First answer to learn from")
+    # A link from before these were there finds what it found.
+    opened(page, made, "#step=revise&condition=unconstrained")
+    assert total(page) == 4 * 6
 
 
 def test_keys(page: Page, made: Made) -> None:
@@ -400,7 +427,7 @@ def test_a_file_that_is_not_there_is_said(browser: Browser, made: Made, tmp_path
 
 
 def test_a_run_without_games_or_retries(page: Page, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", games=[])
+    run = Run(tmp_path / "run", lessons=0, games=[])
     run.items["bbh"] = []
     made = Made(run, run.write().build(tmp_path / "site"))
     opened(page, made)
@@ -645,6 +672,6 @@ def test_100_000_trajectories(page: Page, many: Made) -> None:
     expect(last).to_have_attribute("aria-selected", "true")
     expect(last).to_be_in_viewport()
     page.keyboard.press("Enter")
-    expect(page.locator("#detail-view h2")).to_have_text(many.run.items["bbh"][-1]["id"])
+    expect(page.locator("#detail-view h2")).to_have_text(many.run.lessons["bbh"][-1]["id"])
     page.go_back()
     expect(last).to_be_in_viewport()

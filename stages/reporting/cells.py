@@ -44,7 +44,7 @@ class Declared:
         teachers: who answers by itself.
         methods: of training on feedback.
         following: of training to follow feedback.
-        games_condition: of the feedback on games, where there are any.
+        lessons: by suite, the condition of the feedback that is learnt from.
         paraphrased: prompts that are tried in other words.
     """
 
@@ -55,7 +55,7 @@ class Declared:
     teachers: Sequence[str]
     methods: Sequence[str]
     following: Sequence[str]
-    games_condition: str | None
+    lessons: Mapping[str, str]
     paraphrased: Paraphrased
 
     @property
@@ -64,7 +64,14 @@ class Declared:
         return (*self.grid.questions, *self.grid.games)
 
     def trajectories(self, step: str) -> Iterator[Cell]:
-        """Yield the cells of a step that writes trajectories on test items."""
+        """Yield the cells of a step that writes trajectories.
+
+        Those of `respond_train`, `revise_train` and `answer_train` are on train items, all others
+        on test items; of `paraphrased/...`, the axis `wording` names the words that were tried.
+
+        Raises:
+            KeyError: there is no such step.
+        """
         grid = self.grid
         runs = list(product(grid.students, grid.seeds))
         if step == "respond":
@@ -91,23 +98,37 @@ class Declared:
                 yield from self._other_teachers(step, suite, who=str(grid.other_student))
         elif step.startswith("paraphrased/"):
             yield from self._reworded(step)
+        elif step == "answer_train":
+            for suite in self.suites:
+                yield Cell(step, suite, grid.teacher, grid.teacher, {"teacher": grid.teacher})
+        elif step in ("respond_train", "revise_train"):
+            for suite, who, seed in product(self.suites, grid.learners, grid.seeds):
+                axes = {"learner": who, "seed": seed}
+                if step == "revise_train":
+                    axes["condition"] = self.lessons[suite]
+                yield Cell(step, suite, f"{who}-{seed}", who, axes)
         else:
             raise KeyError(step)
 
     def _reworded(self, step: str) -> Iterator[Cell]:
         """Yield the cells of answers under prompts in other words, with their axis `wording`."""
         own = self.paraphrased
-        of_retries = step == "paraphrased/revise"
-        if not of_retries and step not in ("paraphrased/respond", "paraphrased/retry"):
-            raise KeyError(step)
-        for suite in own.questions if of_retries else (*own.questions, *own.games):
-            for wording, who, seed in product(own.wordings, self.grid.students, own.seeds):
-                axes: dict[str, object] = {"wording": wording, "student": who, "seed": seed}
-                if not of_retries:
-                    yield Cell(step, suite, f"{wording}/{who}-{seed}", who, axes)
-                for condition in own.conditions if of_retries else ():
+        runs = list(product(own.wordings, self.grid.students, own.seeds))
+        if step == "paraphrased/revise":
+            for suite, (wording, who, seed) in product(own.questions, runs):
+                for condition in own.conditions:
+                    axes = {"wording": wording, "condition": condition}
                     name = f"{wording}/{condition}-{who}-{seed}"
-                    yield Cell(step, suite, name, who, {**axes, "condition": condition})
+                    yield Cell(step, suite, name, who, {**axes, "student": who, "seed": seed})
+            return
+        if step not in ("paraphrased/respond", "paraphrased/retry"):
+            raise KeyError(step)
+        for suite, (wording, who, seed) in product((*own.questions, *own.games), runs):
+            axes = {"wording": wording, "student": who, "seed": seed}
+            if step == "paraphrased/retry":
+                of_questions = suite in self.grid.questions
+                axes["condition"] = self.grid.base if of_questions else self.lessons[suite]
+            yield Cell(step, suite, f"{wording}/{who}-{seed}", who, axes)
 
     def feedback(self, suite: str) -> Iterator[Cell]:
         """Yield the cells of feedback on first answers, whoever was asked, or nobody."""
@@ -148,7 +169,7 @@ class Declared:
         """Return the conditions of the retries on a suite."""
         if suite in self.grid.questions:
             return self.conditions
-        return [] if self.games_condition is None else [self.games_condition]
+        return [self.lessons[suite]]
 
     def _conditioned(
         self, step: str, suite: str, conditions: Iterable[str], by_teacher: bool

@@ -48,6 +48,12 @@ _STEPS = {
     "forget": "Answer after training on the other suite",
     "teachers": "Retry with another teacher's feedback",
     "answer": "Teacher's own answer",
+    "paraphrased/respond": "First answer to the task in other words",
+    "paraphrased/revise": "Retry on feedback asked for in other words",
+    "paraphrased/retry": "Retry asked for in other words",
+    "respond_train": "First answer to learn from",
+    "revise_train": "Retry to learn from",
+    "answer_train": "Teacher's own answer to learn from",
 }
 _TRANSITIONS = {
     "none": "no original",
@@ -70,6 +76,7 @@ _AXES = {
     "step": ("What", ""),
     "model": ("Model", ""),
     "condition": ("Feedback condition", "no feedback"),
+    "wording": ("Wording of the prompt", "ours"),
     "method": ("Training method", "untrained"),
     "seed": ("Seed", ""),
     "draw": ("Candidate", "not a candidate"),
@@ -135,7 +142,7 @@ class _Index:
 
     def __init__(self, suites: Sequence[Suite], labels: Mapping[str, str]) -> None:
         self._labels = labels
-        self._suites = [suite.name for suite in suites]
+        self._suites = list(dict.fromkeys(suite.name for suite in suites))
         cells = [cell for suite in suites for cell in suite.cells]
         self._cells = cells
         self._values = {
@@ -144,6 +151,7 @@ class _Index:
         if len(cells) >= 2**16:
             raise UserError(f"the explorer shows up to 65,535 cells, not {len(cells)}")
         self._selectors: list[str] = []
+        self._splits: dict[str, int] = {}
         self._tasks: dict[str, int] = {}
         self._items: list[Item] = []
         self._item_chunks: list[int] = []
@@ -152,6 +160,7 @@ class _Index:
 
     def add(self, item: Item, chunk: int, rows: Iterable[Row]) -> None:
         """Add all rows of an item, whose texts are in a chunk."""
+        self._splits.setdefault(item.split, len(self._splits))
         self._tasks.setdefault(item.task, len(self._tasks))
         self._items.append(item)
         self._item_chunks.append(chunk)
@@ -177,6 +186,7 @@ class _Index:
             "items": [item.id for item in self._items],
             "item": {
                 "suite": _packed([suite[item.suite] for item in self._items], "<u1"),
+                "split": _packed([self._splits[item.split] for item in self._items], "<u1"),
                 "task": _packed([self._tasks[item.task] for item in self._items], "<u2"),
                 "first": _packed([*self._first, len(self._rows)], "<u4"),
                 "chunk": _packed(self._item_chunks, "<u4"),
@@ -221,10 +231,12 @@ class _Index:
 
         return [
             facet("suite", "Suite", {name: self._label(name) for name in self._suites}),
+            facet("split", "Split", {name: name for name in self._splits}),
             facet("task", "Subtask", {name: name.replace("_", " ") for name in self._tasks}),
             axis("step"),
             axis("model"),
             axis("condition"),
+            axis("wording"),
             axis("method"),
             facet("transition", "Against the original", _TRANSITIONS),
             facet("outcome", "Outcome", {name: name.replace("_", " ") for name in _OUTCOMES}),

@@ -10,9 +10,9 @@ from stages.reporting.cells import Declared
 
 # The teacher has no seed axis: it answers once.
 TEACHER_SEED = 0
-# By step, an original before what is compared with it: the name of a cell as `stages.compare` has
-# it, with the seed, and where the scores of the step are, below the suite.
-_STEPS = {
+# By step on test items, an original before what is compared with it: the name of a cell as
+# `stages.compare` has it, with the seed, and where the scores of the step are, below the suite.
+_ON_TEST = {
     "respond": ("respond/{student}/{seed}", "respond.jsonl"),
     "answer": ("answer/{teacher}", "answer.jsonl"),
     "revise": ("revise/{condition}/{student}/{seed}", "revise.jsonl"),
@@ -21,7 +21,42 @@ _STEPS = {
     "evaluate": ("evaluate/{method}/{learner}/{seed}", "evaluate.jsonl"),
     "revise_tuned": ("revise_tuned/{method}/{learner}/{seed}", "revise_tuned.jsonl"),
     "forget": ("forget/{method}/{learner}/{seed}", "forget.jsonl"),
+    "paraphrased/respond": (
+        "paraphrased/respond/{wording}/{student}/{seed}",
+        "paraphrased/respond-{wording}.jsonl",
+    ),
+    "paraphrased/revise": (
+        "paraphrased/revise/{wording}/{condition}/{student}/{seed}",
+        "paraphrased/{condition}-{wording}.jsonl",
+    ),
+    "paraphrased/retry": (
+        "paraphrased/retry/{wording}/{student}/{seed}",
+        "paraphrased/retry-{wording}.jsonl",
+    ),
 }
+# The same on train items.
+_ON_TRAIN = {
+    "respond_train": ("respond_train/{learner}/{seed}", "lessons.jsonl"),
+    "revise_train": ("revise_train/{learner}/{seed}", "lessons.jsonl"),
+    "answer_train": ("answer_train/{teacher}", "lessons.jsonl"),
+}
+_NAMES = _ON_TEST | _ON_TRAIN
+# What scores call a step, where that is not its folder.
+_SCORED = {
+    "revise/teachers": "teachers",
+    "paraphrased/respond": "respond",
+    "paraphrased/revise": "revise",
+    "paraphrased/retry": "revise",
+}
+# The steps whose cells each have a file of feedback of their own, and where it is.
+_FEEDBACK = {
+    "revise_tuned": "feedback_tuned",
+    "revise/teachers": "feedback/teachers",
+    "paraphrased/revise": "paraphrased/feedback",
+    "revise_train": "feedback_train",
+}
+# Retries whose condition is that of `grid.base`.
+_ON_BASE = ("revise_tuned", "revise/teachers")
 
 
 @dataclass(frozen=True)
@@ -31,14 +66,17 @@ class Cell:
     Attributes:
         name: as in `stages.compare`, with the seed: unique within the suite.
         step: that made it.
+        scored: what every score calls the step.
         trajectories, feedback, scores: files; `feedback` where the cell was conditioned on some.
         model, seed, condition, draw, method: what every trajectory says.
         teacher: what every score says: whose feedback, where it is not that of `grid.teacher`.
+        wording: the name of the other words that a prompt was tried in, None for ours.
         original: the cell with the answers that these are compared with, by name.
     """
 
     name: str
     step: str
+    scored: str
     trajectories: Path
     scores: Path
     model: str
@@ -48,16 +86,17 @@ class Cell:
     draw: int | None = None
     method: str | None = None
     teacher: str | None = None
+    wording: str | None = None
     original: str | None = None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """All that is shown of one suite.
+    """All that is shown of one suite, on its test items or on its train items.
 
     Attributes:
         name: its slug.
-        items: its test items (JSONL).
+        items: the items (JSONL).
         cells: the declared cells, an original before what is compared with it.
         selections: scores of the step `select`, where candidates were chosen from.
         audited: the conditions whose retries are sampled for the audit.
@@ -80,15 +119,16 @@ class _Files:
 
     def cell(self, of: cells.Cell) -> Cell:
         """Return a declared cell with its files and what it is compared with."""
-        name, scores = _STEPS[of.step]
+        name, scores = _NAMES[of.step]
         axes = of.axes
         condition = axes.get("condition")
         drawn = of.step == "sample"
-        if of.step in ("revise_tuned", "revise/teachers") or axes.get("pool") == POOLS[1]:
+        if of.step in _ON_BASE or axes.get("pool") == POOLS[1]:
             condition = self.declared.grid.base
         return Cell(
             name=name.format(**axes),
             step=of.step if of.step != "revise/teachers" else "teachers",
+            scored=_SCORED.get(of.step, of.step),
             trajectories=self._file(of.step, of.suite, of.name),
             scores=self.scores / of.suite / scores.format(**axes),
             feedback=self._feedback(of, condition),
@@ -98,6 +138,7 @@ class _Files:
             draw=_whole(axes["draw"]) if drawn else None,
             method=str(axes["method"]) if "method" in axes else None,
             teacher=str(axes["teacher"]) if of.step == "revise/teachers" else None,
+            wording=str(axes["wording"]) if "wording" in axes else None,
             original=self._original(of),
         )
 
@@ -109,21 +150,20 @@ class _Files:
         """Return the file with what a cell was conditioned on."""
         if condition is None:
             return None
-        if of.step == "revise_tuned":
-            return self._file("feedback_tuned", of.suite, of.name)
-        if of.step == "revise/teachers":
-            return self._file("feedback/teachers", of.suite, of.name)
+        if of.step in _FEEDBACK:
+            return self._file(_FEEDBACK[of.step], of.suite, of.name)
         cell = f"{condition}-{of.axes['student']}-{of.axes['seed']}"
         return self._file("feedback", of.suite, cell)
 
     def _original(self, of: cells.Cell) -> str | None:
         """Return the name of the cell with the answers that these are compared with."""
-        if of.step in ("respond", "answer"):
+        if of.step in ("respond", "answer", "respond_train", "answer_train"):
             return None
         seed = of.axes["seed"]
-        if of.step == "revise_tuned":
-            name, _ = _STEPS["evaluate"]
-            return name.format(**of.axes)
+        for step, revised in (("revise_tuned", "evaluate"), ("revise_train", "respond_train")):
+            if of.step == step:
+                name, _ = _NAMES[revised]
+                return name.format(**of.axes)
         student = root(str(of.axes.get("student") or of.axes["learner"]))
         return f"respond/{student}/{seed}" if student in self.declared.grid.students else None
 
@@ -135,33 +175,38 @@ def _whole(value: object) -> int:
 
 
 def suites_of(declared: Declared, pattern: str, tasks: Path, scores: Path) -> list[Suite]:
-    """Return every declared cell of trajectories on test items, by suite.
+    """Return every declared cell of trajectories, by suite: on test items, then on train items.
 
     A trained student is compared with the first answers of the student that it was trained from,
-    a retry with the answer that was revised.
+    a retry with the answer that was revised, an answer to the task in other words with the one to
+    the task in ours.
 
     Args:
         declared: what params declare.
         pattern: of the files of trajectories and feedback, over step, suite and cell.
-        tasks: the folder with <suite>/test.jsonl.
+        tasks: the folder with <suite>/{train,test}.jsonl.
         scores: the folder with <suite>/<step>.jsonl.
 
     Raises:
         UserError: the pattern has another axis.
     """
     grid, files = declared.grid, _Files(pattern, scores, declared)
-    found: Mapping[str, list[Cell]] = {suite: [] for suite in declared.suites}
-    for step in _STEPS:
-        for of in declared.trajectories(step):
-            if step != "forget" or grid.games:
-                found[of.suite].append(files.cell(of))
-    return [
-        Suite(
-            name=suite,
-            items=tasks / suite / "test.jsonl",
-            cells=own,
-            selections=None if suite in grid.games else scores / suite / "select.jsonl",
-            audited=frozenset() if suite in grid.games else frozenset(grid.papers),
-        )
-        for suite, own in found.items()
-    ]
+    shown = []
+    for split, steps in (("test", _ON_TEST), ("train", _ON_TRAIN)):
+        found: Mapping[str, list[Cell]] = {suite: [] for suite in declared.suites}
+        for step in steps:
+            for of in declared.trajectories(step):
+                if step != "forget" or grid.games:
+                    found[of.suite].append(files.cell(of))
+        for suite, own in found.items():
+            chosen = split == "test" and suite not in grid.games
+            shown.append(
+                Suite(
+                    name=suite,
+                    items=tasks / suite / f"{split}.jsonl",
+                    cells=own,
+                    selections=scores / suite / "select.jsonl" if chosen else None,
+                    audited=frozenset(grid.papers if chosen else ()),
+                )
+            )
+    return shown

@@ -130,6 +130,11 @@ def _axes(of: Cell | Score) -> Key:
     return (of.model, of.condition, of.seed, of.draw, of.method)
 
 
+def _scored(cell: Cell) -> Key:
+    """Return what tells the scores of a cell apart from all others of its file."""
+    return (cell.scored, *_axes(cell))
+
+
 def _check(row: Joined, item: Item) -> None:
     """Raise UserError where the files do not say the same of a trajectory."""
     cell, tau, score, feedback = row.cell, row.tau, row.score, row.feedback
@@ -138,6 +143,7 @@ def _check(row: Joined, item: Item) -> None:
             _same(path, item, axis, getattr(record, axis), getattr(item, axis))
         for axis in ("model", "condition", "seed", "draw", "method"):
             _same(path, item, axis, getattr(record, axis), getattr(cell, axis))
+    _same(cell.scores, item, "step", score.step, cell.scored)
     _same(cell.scores, item, "teacher", score.teacher, cell.teacher)
     _same(cell.scores, item, "kept_original", score.kept_original, tau.kept_original)
     if feedback is None or cell.feedback is None:
@@ -168,8 +174,8 @@ def _scores(suite: Suite, items: int) -> "list[_Lines[Score]]":
     """
     blocks: dict[Path, dict[Key, _Lines[Score]]] = {}
     for path in dict.fromkeys(cell.scores for cell in suite.cells):
-        found = {_axes(first): lines for first, lines in _blocks(path, items)}
-        declared = {_axes(cell): cell.name for cell in suite.cells if cell.scores == path}
+        found = {(first.step, *_axes(first)): lines for first, lines in _blocks(path, items)}
+        declared = {_scored(cell): cell.name for cell in suite.cells if cell.scores == path}
         if items and (missing := [declared[key] for key in declared.keys() - found.keys()]):
             raise UserError(f"{path}: no scores of {min(missing)}")
         if found.keys() - declared.keys():
@@ -177,7 +183,7 @@ def _scores(suite: Suite, items: int) -> "list[_Lines[Score]]":
         blocks[path] = found
     if not items:
         return [_Lines(cell.scores, Score) for cell in suite.cells]
-    return [blocks[cell.scores][_axes(cell)] for cell in suite.cells]
+    return [blocks[cell.scores][_scored(cell)] for cell in suite.cells]
 
 
 def _selections(suite: Suite, items: int) -> "list[_Lines[Score]]":

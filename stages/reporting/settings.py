@@ -80,7 +80,7 @@ class Settings:
             teachers=list(self.teachers),
             methods=list(self.methods),
             following=list(self.following),
-            games_condition=self.lessons[self.games].condition if self.games else None,
+            lessons={suite: own.condition for suite, own in self.lessons.items()},
             paraphrased=self.paraphrased,
         )
 
@@ -105,7 +105,7 @@ def read_settings(path: Path) -> Settings:
     others = grid.other_teachers if games else ()
     reader = (grid.other_student if others else None) or grid.students[0]
     suite = grid.questions[0]
-    for slug in [suite, *([] if games is None else [games])]:
+    for slug in (*grid.questions, *grid.games):
         if slug not in lessons:
             raise UserError(f"{path}: lessons.{slug}: not there")
     students = list(grid.students)

@@ -130,6 +130,8 @@ const List = (() => {
     });
     const draw = Rows.value(row, "draw");
     if (draw.slug !== "none") words.push(`no. ${draw.label}`);
+    const wording = Rows.value(row, "wording");
+    if (wording.slug !== "none") words.push(`wording ${wording.label}`);
     const teacher = Rows.value(row, "teacher");
     if (teacher.slug !== "none") words.push(`teacher ${teacher.label}`);
     return words.join(" · ");

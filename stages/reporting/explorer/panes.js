@@ -113,9 +113,12 @@ const Panes = (() => {
     ];
   }
 
-  // Return the task as the model was given it: what is shown before the first reply.
+  // Return the task as the model was given it: what is shown before the first reply. A retry was
+  // shown more; the task itself is in what it revises.
   function task(record) {
-    const { shown } = (record.original || record.own).turns[0];
+    const { own, original } = record;
+    const retried = own.feedback !== undefined || own.kept !== undefined;
+    const { shown } = (retried && original ? original : own).turns[0];
     const texts = shown.filter((_, at) => at % 2 && shown[at - 1] !== "system").map(record.text);
     return element(
       "section",

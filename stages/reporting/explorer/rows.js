@@ -21,6 +21,7 @@ const Rows = (() => {
     const n = index.rows;
     item = {
       suite: unpack(index.item.suite, Uint8Array),
+      split: unpack(index.item.split, Uint8Array),
       task: unpack(index.item.task, Uint16Array),
       first: unpack(index.item.first, Uint32Array),
       chunk: unpack(index.item.chunk, Uint32Array),
