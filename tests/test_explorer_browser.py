@@ -236,8 +236,7 @@ def test_links_to_other_words_and_to_lessons(page: Page, made: Made) -> None:
     assert box(page, "wording", "p1").is_checked()
     assert total(page) == 6
     page.locator(OPTIONS).first.click()
-    expect(page.locator("#detail-view .what")).to_contain_text("in other words · ")
-    expect(page.locator("#detail-view .what")).to_contain_text("wording p1")
+    expect(page.locator("#detail-view .what")).to_contain_text("task reworded · wording p1 · ")
     expect(page.locator("#detail-view .pane h3")).to_have_text(["Original", "New answer"])
     # What was asked is what this answer was asked, not the original.
     expect(page.locator(".task")).to_contain_text("Once more: which number")
@@ -277,6 +276,7 @@ def test_keys(page: Page, made: Made) -> None:
     expect(rows.last).to_have_attribute("aria-selected", "true")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Not shown: what feedback-")
     page.keyboard.press("j")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()

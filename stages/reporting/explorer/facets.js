@@ -3,7 +3,7 @@
 
 const Facets = (() => {
   const { element, number } = Text;
-  const LONG = 12; // values, from which a group scrolls
+  const LONG = 16; // values, from which a group scrolls
   let boxes = []; // of each facet: [{box, count, line}]
 
   // Build the groups; `changed` is called with the facet's key and the slugs that are ticked.

@@ -118,20 +118,18 @@ const List = (() => {
   // Return what a row is, in words: the axes of its cell that say something.
   function describe(row) {
     const parts = ["step"];
-    for (const [key, nothing] of [["condition", "none"], ["method", "none"]]) {
-      if (Rows.value(row, key).slug !== nothing) parts.push(key);
+    for (const key of ["wording", "condition", "method"]) {
+      if (Rows.value(row, key).slug !== "none") parts.push(key);
     }
     for (const key of ["model", "seed"]) {
       if (Rows.facets().find((facet) => facet.key === key).slugs.length > 1) parts.push(key);
     }
     const words = parts.map((key) => {
       const { label } = Rows.value(row, key);
-      return key === "seed" ? `seed ${label}` : label;
+      return ["wording", "seed"].includes(key) ? `${key} ${label}` : label;
     });
     const draw = Rows.value(row, "draw");
     if (draw.slug !== "none") words.push(`no. ${draw.label}`);
-    const wording = Rows.value(row, "wording");
-    if (wording.slug !== "none") words.push(`wording ${wording.label}`);
     const teacher = Rows.value(row, "teacher");
     if (teacher.slug !== "none") words.push(`teacher ${teacher.label}`);
     return words.join(" · ");
