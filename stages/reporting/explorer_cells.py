@@ -10,8 +10,8 @@ from stages.reporting.cells import Declared
 
 # The teacher has no seed axis: it answers once.
 TEACHER_SEED = 0
-# By step on test items, an original before what is compared with it: the name of a cell as
-# `stages.compare` has it, with the seed, and where the scores of the step are, below the suite.
+# By step on test items, an original before what is compared with it: the name of a cell in the
+# manner of `stages.compare`, with the seed, and where the scores are, below the suite.
 _ON_TEST = {
     "respond": ("respond/{student}/{seed}", "respond.jsonl"),
     "answer": ("answer/{teacher}", "answer.jsonl"),
@@ -64,7 +64,7 @@ class Cell:
     """One cell: a file with a trajectory for each item of a suite, in the order of the items.
 
     Attributes:
-        name: as in `stages.compare`, with the seed: unique within the suite.
+        name: in the manner of `stages.compare`, with the seed: unique within the suite.
         step: that made it.
         scored: what every score calls the step.
         trajectories, feedback, scores: files; `feedback` where the cell was conditioned on some.
