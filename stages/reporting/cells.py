@@ -117,7 +117,7 @@ class Declared:
         if step == "paraphrased/revise":
             for suite, (wording, who, seed) in product(own.questions, runs):
                 for condition in own.conditions:
-                    axes = {"wording": wording, "condition": condition}
+                    axes: dict[str, object] = {"wording": wording, "condition": condition}
                     name = f"{wording}/{condition}-{who}-{seed}"
                     yield Cell(step, suite, name, who, {**axes, "student": who, "seed": seed})
             return
