@@ -21,6 +21,7 @@ from sklearn import metrics as reference
 
 from stages import stats
 from stages.reporting.detection import (
+    BY_SEED,
     METRICS,
     Detection,
     better_same_worse,
@@ -230,6 +231,31 @@ def test_equal_seeds_tell_no_more_than_one() -> None:
     # Proportions are bootstrapped now, near what Wilson has.
     assert row["recall_low"] == pytest.approx(alone["recall_low"], abs=0.03)
     assert row["recall_low"] != alone["recall_low"]
+
+
+@settings(deadline=None)
+@given(binary(2))
+def test_values_of_the_seeds_are_those_of_each_alone(arrays: list[Array]) -> None:
+    tasks = ["a"] * len(arrays[0])
+    row = figures(detection(*arrays), tasks, 20, seed=0)
+    for seed in range(row["seeds"]):
+        alone = figures(detection(*(of[:, [seed]] for of in arrays)), tasks, 20, seed=0)
+        for name in BY_SEED:
+            assert len(row[f"{name}_by_seed"]) == row["seeds"]
+            assert row[f"{name}_by_seed"][seed] == pytest.approx(alone[name], nan_ok=True)
+
+
+def test_values_of_the_seeds_by_hand() -> None:
+    """The second seed flags nothing, which leaves it without a precision."""
+    wrong = np.array([[1, 1], [1, 1], [0, 1], [0, 0]], dtype=float)
+    flagged = np.array([[1, 0], [0, 0], [1, 0], [0, 0]], dtype=float)
+    row = figures(detection(wrong, flagged), ["a"] * 4, 20, seed=0)
+    assert row["recall_by_seed"] == [1 / 2, 0]
+    assert row["precision_by_seed"] == pytest.approx([1 / 2, nan], nan_ok=True)
+    assert row["f1_by_seed"] == [1 / 2, 0]
+    assert row["accuracy_by_seed"] == [1 / 2, 1 / 4]
+    # Pooled, hence not the mean of the seeds: one of five wrong answers is flagged.
+    assert row["recall"] == 1 / 5
 
 
 def test_interval_is_nan_where_a_bootstrap_has_nothing_to_vary() -> None:

@@ -68,6 +68,14 @@ def test_printed_figures_keep_their_digits() -> None:
     ]
 
 
+def test_values_of_seeds() -> None:
+    assert latex.seeds([0.25]) == r"\num{0.25}"
+    assert latex.seeds([0.25, float("nan"), 1.0]) == r"\num{0.25}\,/\,--\,/\,\num{1.00}"
+    assert latex.seeds([0.5, float("nan"), 0.25, 1.0]) == r"\num{0.25}--\num{1.00}"
+    assert latex.seeds([float("nan")] * 4) == "--"
+    assert [latex.seeds(value) for value in ([], float("nan"))] == ["--", "--"]
+
+
 def test_bold_numbers_are_told_so() -> None:
     assert latex.bold(r"\num{0.10}") == r"\textbf{\num[detect-weight]{0.10}}"
     assert latex.bold(r"\num{0.10}", when=False) == r"\num{0.10}"
@@ -243,6 +251,39 @@ def test_seeds_stand_beside_their_mean(three: tuple[Built, dict[str, str]]) -> N
         assert r"\,/\,".join(map(latex.number, values)) in text
     assert r"seeds \num{0}, \num{1}, \num{2}" in text
     assert "One seed" not in plain.build(built)["table5"]
+
+
+def test_seeds_of_tables_2_and_8(three: tuple[Built, dict[str, str]]) -> None:
+    built, beside = three
+    assert built.games is not None
+    tables = plain.build(built)
+    metrics = ("recall", "precision", "f1", "accuracy")
+    own = [
+        [latex.seeds(row[f"{of}_by_seed"]) for of in metrics] for _, row in built.table2.iterrows()
+    ]
+    for text in (tables["table2"], beside["table2_beside"]):
+        rows = lines(text)
+        assert ["By seed", "Recall", "Precision", "F1", "Accuracy"] in rows
+        assert [row[1:] for row in rows if len(row) == 5][-len(own) - 1 :][1:] == own
+    frame = built.games.table8
+    students = frame[frame["role"] == "student"]
+    names = ["bbh", "bbsr", "MBPP"]
+    for text in (tables["table8"], beside["table8_beside"]):
+        rows = lines(text)
+        (head,) = (at for at, row in enumerate(rows) if row[0] == "By seed")
+        assert rows[head][1:4] == ["BBH", "BBSR", "MBPP"]
+        shown = {row[0]: row[1:4] for row in rows[head + 1 :] if len(row) in (4, 5)}
+        for _, row in students.iterrows():
+            assert shown[row["label"]] == [latex.seeds(row[f"{of}_by_seed"]) for of in names]
+        teacher = frame.iloc[0]
+        assert latex.seeds(teacher["feedback_by_seed"]) in [row[-1] for row in rows]
+
+
+def test_one_seed_has_no_columns_of_seeds(one: tuple[Built, dict[str, str]]) -> None:
+    built, beside = one
+    texts = {**plain.build(built), **beside}
+    for name in ("table2", "table2_beside", "table8", "table8_beside"):
+        assert "by seed" not in texts[name].lower()
 
 
 def test_table1(one: tuple[Built, dict[str, str]]) -> None:

@@ -1,11 +1,12 @@
 """Table 8: teachers and students on all benchmarks, and what they cost.
 
-Covers: figures by hand; code left out of the mean over games; whose feedback; prices; which row of
-the paper stands beside; a model that is student and teacher.
+Covers: figures by hand and seed by seed; code left out of the mean over games; whose feedback;
+prices; which row of the paper stands beside; a model that is student and teacher.
 Does not cover: what is refused, and LaTeX (test_games_tables.py).
 """
 
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from test_games_tables import KINDS, GamesHouse, few, find, made_up, many
@@ -80,6 +81,45 @@ def test_other_teachers_beside_the_paper(tmp_path: Path) -> None:
     # The main teacher's is the student's row of Table 3.
     third = find(house.rows("table3"), student="student_0", condition="unconstrained", items="all")
     assert rows[0]["feedback"] == third["score"]
+
+
+def test_seed_by_seed(tmp_path: Path) -> None:
+    """Students have seeds; teachers answer once, and their feedback is read seed by seed."""
+    house = many(tmp_path, students=1, seeds=3, each=2)
+    house.run()
+    *teachers, student = house.rows("table8")
+
+    def of(row: dict[str, str], name: str) -> list[float]:
+        return [float(value) for value in row[f"{name}_by_seed"].split(";") if value]
+
+    games = [slug for slug in KINDS if slug in {of.task for of in house.items} and slug != "mbpp"]
+    shares = [
+        [
+            fmean(house.value("respond", "student_0", None, seed, of) for of in own)
+            / KINDS[slug].best
+            for slug in games
+            if (own := [of for of in house.items if of.task == slug])
+        ]
+        for seed in range(3)
+    ]
+    assert of(student, "bbsr") == pytest.approx([fmean(own) for own in shares], abs=1e-6)
+    assert fmean(of(student, "bbsr")) == pytest.approx(float(student["bbsr"]), abs=1e-6)
+    programs = [of for of in house.items if of.task == "mbpp"]
+    assert of(student, "MBPP") == pytest.approx(
+        [
+            fmean(house.value("respond", "student_0", None, seed, of) for of in programs)
+            for seed in range(3)
+        ],
+        abs=1e-6,
+    )
+    third = house.rows("table3")
+    base = find(third, student="student_0", condition="baseline", items="all")
+    assert student["bbh_by_seed"] == base["score_by_seed"]
+    told = find(third, student="student_0", condition="unconstrained", items="all")
+    assert teachers[0]["feedback_by_seed"] == told["score_by_seed"]
+    assert student["feedback_by_seed"] == ""
+    for row in teachers:
+        assert [row[f"{name}_by_seed"] for name in ("bbh", "bbsr", "MBPP")] == ["", "", ""]
 
 
 def test_a_model_in_both_roles(tmp_path: Path) -> None:

@@ -98,6 +98,23 @@ def test_unparsable_verdict_counts_as_incorrect_and_apart(ran: House) -> None:
     assert explicit["recall_paper"] == "0.85"
 
 
+def test_error_identification_seed_by_seed(many: House) -> None:
+    items = {of.id: of for of in many.items}
+    for row in many.rows("table2"):
+        slug, verdict = row["student"], row["verdict"]
+        for seed, recall in enumerate(row["recall_by_seed"].split(";")):
+            wrong = [
+                items[of.item]
+                for of in many.scores
+                if (of.model, of.seed, of.condition) == (slug, seed, None) and not of.solved
+            ]
+            said = [many.verdict(slug, seed, verdict, item) for item in wrong]
+            flagged = [text not in (RIGHT, "No feedback needed.") for text in said]
+            assert float(recall) == pytest.approx(fmean(flagged), abs=1e-6)
+        for name in ("precision", "f1", "accuracy"):
+            assert len(row[f"{name}_by_seed"].split(";")) == 2
+
+
 # Table 4
 
 

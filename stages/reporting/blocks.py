@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.reporting.compare import Arm, differences, rates
+from stages.reporting.compare import Arm, differences, joined, rates
 from stages.reporting.config import ReportSection
 from stages.reporting.latex import render
 from stages.stats import holm
@@ -158,10 +158,7 @@ def to_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
     for column in [name for name in COLUMNS if "_by_seed" in name]:
-        table[column] = [
-            ";".join(f"{value:.6f}" for value in values) if isinstance(values, list) else ""
-            for values in table[column]
-        ]
+        table[column] = table[column].map(joined)
     whole = ("n", "seeds", "trajectories", "matched", "unparsed", "truncated", "errored", "kept")
     for column in (*whole, "discordant_own", "discordant_baseline"):
         table[column] = table[column].astype("Int64")

@@ -5,6 +5,7 @@ Serves every table whose rows are arms over Big-Bench Hard (Tables 3, 4 and 5 of
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -266,6 +267,13 @@ def put(row: dict[str, Any], column: str, value: float, interval: Interval) -> N
     """Put a value and the ends of its interval into a row."""
     row[column] = value
     row[f"{column}_low"], row[f"{column}_high"] = interval
+
+
+def joined(values: object) -> str:
+    """Return a list of the seeds' values as text in a CSV file; what is no list is empty."""
+    if not isinstance(values, list):
+        return ""
+    return ";".join("" if isnan(value) else f"{value:.6f}" for value in values)
 
 
 def _binary(values: Array) -> bool:

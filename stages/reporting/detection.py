@@ -30,6 +30,8 @@ METRICS = (
     "prevalence",
 )
 CELLS = ("tp", "fp", "fn", "tn")
+# Those of the paper, which also stand seed by seed.
+BY_SEED = ("recall", "precision", "f1", "accuracy")
 FEWEST = 10
 # Metrics that are the share of some trajectories among others: cells counted, cells counted among.
 _PROPORTIONS = {
@@ -143,7 +145,8 @@ def figures(d: Detection, tasks: Sequence[str], draws: int, seed: int) -> dict[s
         interval is Wilson's). The same of each metric under the prefixes `matched_` (trajectories
         with an extracted answer) and `parsed_` (without unparsable verdicts), whose trajectories
         are `matched_n` and `parsed_n`. `macro_x` is the mean over the subtasks in which x is
-        defined, which are `macro_x_subtasks`.
+        defined, which are `macro_x_subtasks`. `x_by_seed` of the metrics `BY_SEED` are the values
+        of the seeds, in their order, NaN where undefined.
 
     Raises:
         ValueError: there is not one task an item.
@@ -158,6 +161,8 @@ def figures(d: Detection, tasks: Sequence[str], draws: int, seed: int) -> dict[s
     row: dict[str, Any] = {"n": n, "seeds": seeds, "trajectories": n * seeds}
     row |= {cell: int(of.sum()) for cell, of in cells.items()}
     row["unparsable"] = int(d.unparsable.sum())
+    of_seeds = metrics(*(cells[cell].sum(axis=0) for cell in CELLS))
+    row |= {f"{metric}_by_seed": of_seeds[metric].tolist() for metric in BY_SEED}
     for place, (prefix, mask) in enumerate(kept.items()):
         if prefix:
             row[f"{prefix}n"] = int(mask.sum())

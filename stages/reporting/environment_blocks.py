@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from stages.reporting import games, latex
-from stages.reporting.compare import Arm
+from stages.reporting.compare import Arm, joined
 from stages.reporting.config import ReportSection
 from stages.reporting.environments import Environment
 from stages.reporting.games import Games
@@ -98,10 +98,7 @@ def to_csv(frame: pd.DataFrame) -> str:
     """Return a table as CSV: numbers to six places, lists joined by semicolons."""
     frame = frame.copy()
     for column in [name for name in frame if str(name).endswith("_by_seed")]:
-        frame[column] = [
-            ";".join(f"{value:.6f}" for value in values) if isinstance(values, list) else ""
-            for values in frame[column]
-        ]
+        frame[column] = frame[column].map(joined)
     for column in [name for name in _WHOLE if name in frame]:
         frame[column] = frame[column].astype("Int64")
     numbers = frame.select_dtypes("float").columns

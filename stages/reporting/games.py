@@ -208,6 +208,15 @@ def mean_over(
     return value, stats.percentile(drawn.means[:, 0], drawn.freedom)
 
 
+def by_seed(arms: Mapping[str, Arm], environments: Mapping[str, Environment]) -> list[float]:
+    """Return the mean over environments as `mean_over` takes it, seed by seed; none without one."""
+    shares = [
+        arm.score.reshape(len(arm.score), arm.seeds, -1).mean(axis=(0, 2)) / environments[slug].best
+        for slug, arm in arms.items()
+    ]
+    return [float(mean) for mean in np.mean(shares, axis=0)] if shares else []
+
+
 def difference_over(
     pairs: Mapping[str, tuple[Arm, Arm]],
     environments: Mapping[str, Environment],

@@ -205,6 +205,19 @@ def printed(text: str | None) -> str:
     return rf"\num{{{text}}}" if _PLAIN.fullmatch(text) else escape(text)
 
 
+def seeds(values: object) -> str:
+    """Return the values of the seeds beside each other, of more than three the two outermost.
+
+    `--` for what is no list, and for an undefined value.
+    """
+    if not isinstance(values, list) or not values:
+        return MISSING
+    if len(values) <= 3:
+        return r"\,/\,".join(map(number, values))
+    known = [value for value in values if not isnan(value)]
+    return f"{number(min(known))}--{number(max(known))}" if known else MISSING
+
+
 def bold(number: str, when: bool = True) -> str:
     """Return what the filters of numbers return, bold where that is so."""
     # siunitx prints in the weight around it only where it is told to.
@@ -236,6 +249,7 @@ def _environment(folder: Path) -> Environment:
         p=p_value,
         count=count,
         printed=printed,
+        seeds=seeds,
         bold=bold,
     )
     return environment

@@ -215,7 +215,11 @@ def _eighth(built: Built, played: BuiltGames, ours: About) -> str:
         "table8",
         ours,
         blocks=[
-            {"label": label, "rows": [row for row in rows if row["role"] == role]}
+            {
+                "label": label,
+                "rows": [row for row in rows if row["role"] == role],
+                "seeded": role == "student",
+            }
             for role, label in table8.ROLES.items()
         ],
         names=names,

@@ -14,7 +14,7 @@ import pandas as pd
 
 from stages import stats
 from stages.reporting.cleaning import TAKEN
-from stages.reporting.compare import COUNTS, Arm, differences, rates
+from stages.reporting.compare import COUNTS, Arm, differences, joined, rates
 from stages.reporting.config import ReportSection
 from stages.reporting.games import Games
 from stages.reporting.latex import render
@@ -192,9 +192,7 @@ def _arm(values: Array) -> Arm:
 def to_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
-    table["estimate_by_seed"] = [
-        ";".join(f"{value:.6f}" for value in values) for values in table["estimate_by_seed"]
-    ]
+    table["estimate_by_seed"] = table["estimate_by_seed"].map(joined)
     numbers = table.select_dtypes("float").columns
     table[numbers] = table[numbers].round(6) + 0.0
     return table.to_csv(index=False, lineterminator="\n")

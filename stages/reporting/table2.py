@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from stages.reporting import detection
+from stages.reporting.compare import joined
 from stages.reporting.config import ReportSection
 from stages.reporting.latex import render
 from stages.reporting.load import BASELINE
@@ -96,10 +97,12 @@ def implied(row: pd.Series | None, implicit: pd.Series | None) -> dict[str, floa
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return the table as CSV, numbers to six places."""
+    """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     numbers = table.select_dtypes("float").columns
     rounded = table.copy()
     rounded[numbers] = rounded[numbers].round(6) + 0.0
+    for column in [name for name in rounded if str(name).endswith("_by_seed")]:
+        rounded[column] = rounded[column].map(joined)
     return rounded.to_csv(index=False, lineterminator="\n")
 
 

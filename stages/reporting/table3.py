@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from stages.errors import UserError
-from stages.reporting.compare import arm, compare
+from stages.reporting.compare import arm, compare, joined
 from stages.reporting.config import ReportSection
 from stages.reporting.load import BASELINE
 from stages.stats import holm
@@ -122,10 +122,7 @@ def to_csv(table: pd.DataFrame) -> str:
     """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
     for column in ("score_by_seed", "difference_by_seed"):
-        table[column] = [
-            ";".join(f"{value:.6f}" for value in values) if isinstance(values, list) else ""
-            for values in table[column]
-        ]
+        table[column] = table[column].map(joined)
     for column in ("discordant", "matched_in_both", "difference_matched_dropped"):
         table[column] = table[column].astype("Int64")  # whole numbers, absent from the baseline
     numbers = table.select_dtypes("float").columns

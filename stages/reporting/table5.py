@@ -15,7 +15,7 @@ import pandas as pd
 
 from stages import stats
 from stages.reporting import detection
-from stages.reporting.compare import Arm, alike, differences, put, rates
+from stages.reporting.compare import Arm, alike, differences, joined, put, rates
 from stages.reporting.config import ReportSection
 from stages.reporting.latex import render
 from stages.reporting.load import BASELINE
@@ -251,10 +251,7 @@ def to_csv(table: pd.DataFrame) -> str:
     """Return either table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
     for column in [name for name in table if str(name).endswith("_by_seed")]:
-        table[column] = [
-            ";".join(f"{value:.6f}" for value in values) if isinstance(values, list) else ""
-            for values in table[column]
-        ]
+        table[column] = table[column].map(joined)
     for column in ("discordant", "matched_in_both"):
         table[column] = table[column].astype("Int64")  # whole numbers, absent from the baseline
     numbers = table.select_dtypes("float").columns

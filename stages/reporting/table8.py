@@ -14,7 +14,7 @@ import pandas as pd
 from stages.grid import Grid
 from stages.models.prices import Price
 from stages.reporting import games, latex
-from stages.reporting.compare import Arm, arm, put, rates
+from stages.reporting.compare import Arm, arm, joined, put, rates
 from stages.reporting.config import ReportSection
 from stages.reporting.games import Games
 from stages.reporting.load import BASELINE
@@ -26,6 +26,7 @@ _PAPER = {
     "price": "Cost per Million Tokens ($)",
     "feedback": "BBH Feedback",
 }
+_ENDS = ("", "_low", "_high", "_by_seed")
 ROLES = {"teacher": "Teachers", "student": "Students"}
 
 
@@ -58,10 +59,11 @@ def build(
         config: labels, resamples and seed.
 
     Returns:
-        For each benchmark its score, `_low`, `_high`, `_n` and `_paper`: `bbh`; `bbsr`, the mean
-        over the games of the share of the best score; each environment of programs under its
-        column, with a `_note` where programs were not run; `feedback`, the score of `reader`'s
-        retries. Then `input`, `output`, `as_of` and `price_paper`.
+        For each benchmark its score, `_low`, `_high`, `_by_seed`, `_n` and `_paper`: `bbh`; `bbsr`,
+        the mean over the games of the share of the best score; each environment of programs under
+        its column, with a `_note` where programs were not run; `feedback`, the score of `reader`'s
+        retries. `_by_seed` is a list, empty for teachers' own answers, which have no seed, and
+        where there is no score. Then `input`, `output`, `as_of` and `price_paper`.
     """
     printed = {str(row.iloc[0]): row for _, row in paper.iterrows()}
     rows: list[dict[str, Any]] = []
@@ -78,7 +80,9 @@ def build(
             row: dict[str, Any] = {"role": role, "model": slug, "label": config.label(slug)}
             row |= _rate("bbh", of_questions, questions.tasks, config)
             row |= _games(results, scores, config)
-            row |= _price(prices.get(slug))
+            if teaches:  # they answer once
+                row |= {f"{name}_by_seed": [] for name in ("bbh", "bbsr", *code(results))}
+            row |= {**_price(prices.get(slug)), "feedback_by_seed": []}
             if teaches and (own := _retries(questions, told, slug, grid, reader)):
                 row |= _rate("feedback", own, questions.tasks, config)
                 row |= {"feedback_student": reader, "feedback_condition": grid.base}
@@ -95,7 +99,7 @@ def code(results: Games) -> list[str]:
 
 
 def _columns(programs: Sequence[str]) -> list[str]:
-    ends = ("", "_low", "_high", "_n", "_paper")
+    ends = ("", "_low", "_high", "_by_seed", "_n", "_paper")
     return [
         *("role", "model", "label"),
         *(f"{name}{end}" for name in ("bbh", "bbsr") for end in ends),
@@ -108,7 +112,7 @@ def _columns(programs: Sequence[str]) -> list[str]:
 
 def _rate(name: str, own: Arm, tasks: Sequence[str], config: ReportSection) -> dict[str, Any]:
     found = rates({name: own}, tasks, config.bootstrap, config.seed)[name]
-    ends = {f"{name}{end}": found[f"score{end}"] for end in ("", "_low", "_high")}
+    ends = {f"{name}{end}": found[f"score{end}"] for end in _ENDS}
     return {**ends, f"{name}_n": found["n"]}
 
 
@@ -122,11 +126,12 @@ def _games(results: Games, scores: pd.DataFrame, config: ReportSection) -> dict[
             played[slug] = own
         elif environment.code and own:
             found = games.figures(own, environment, config)
-            row |= {f"{column}{end}": found[f"score{end}"] for end in ("", "_low", "_high")}
+            row |= {f"{column}{end}": found[f"score{end}"] for end in _ENDS}
             row |= {f"{column}_n": found["n"], f"{column}_note": ""}
         else:
-            row[f"{column}_note"] = games.NOT_RUN
+            row |= {f"{column}_note": games.NOT_RUN, f"{column}_by_seed": []}
     put(row, "bbsr", *games.mean_over(played, results.environments, config))
+    row["bbsr_by_seed"] = games.by_seed(played, results.environments)
     row["bbsr_n"] = sum(len(own.score) for own in played.values())
     return row
 
@@ -168,8 +173,10 @@ def _cell(row: "pd.Series[str] | None", column: str) -> str:
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Return the table as CSV, numbers to six places."""
+    """Return the table as CSV: numbers to six places, lists joined by semicolons."""
     table = table.copy()
+    for column in [name for name in table if str(name).endswith("_by_seed")]:
+        table[column] = table[column].map(joined)
     for column in [name for name in table if str(name).endswith("_n")]:
         table[column] = table[column].astype("Int64")
     numbers = table.select_dtypes("float").columns

@@ -133,7 +133,8 @@ def seeds(key: str) -> Make:
 
     def make(row: Row) -> Cell:
         values = row[key]
-        return Cell(", ".join(map(number, values)) if isinstance(values, list) else MISSING)
+        known = isinstance(values, list) and len(values) > 0
+        return Cell(", ".join(map(number, values)) if known else MISSING)
 
     return make
 

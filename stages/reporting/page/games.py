@@ -17,6 +17,7 @@ from stages.reporting.page.cells import (
     p_value,
     printed,
     rate,
+    seeds,
     words,
 )
 from stages.reporting.page.questions import difference, put_training
@@ -59,7 +60,7 @@ def put(built: Built, games: BuiltGames, shelf: Shelf) -> None:
             Column("best score", words("best")),
         ],
     )
-    _put_table8(games.table8, shelf)
+    _put_table8(games.table8, shelf, several=len(built.grid.seeds) > 1)
 
 
 _TRAINED = {
@@ -222,7 +223,7 @@ def _put_programs(games: BuiltGames, shelf: Shelf) -> None:
     )
 
 
-def _put_table8(frame: pd.DataFrame, shelf: Shelf) -> None:
+def _put_table8(frame: pd.DataFrame, shelf: Shelf, several: bool) -> None:
     names = {"bbh": "BBH", "bbsr": "BBSR"}
     names |= {
         str(column).removesuffix("_note"): str(column).removesuffix("_note")
@@ -246,6 +247,8 @@ def _put_table8(frame: pd.DataFrame, shelf: Shelf) -> None:
         columns.append(Column("here", ours(name), head))
         if beside := paper(name):
             columns.append(Column("paper", beside, head))
+        if several:
+            columns.append(Column("by seed", seeds(f"{name}_by_seed"), head, "text"))
         columns.append(Column("n", count(f"{name}_n"), head))
     columns += [
         Column(head, words(key), "Price", "text")

@@ -157,6 +157,11 @@ def _put_table2(built: Built, shelf: Shelf) -> None:
         for key, name in _DETECTION.items()
         for column in beside(name, rate(key), _paper(frame, key))
     ]
+    if len(built.grid.seeds) > 1:
+        columns += [
+            Column(name, by_seed(f"{key}_by_seed"), "By seed", kind="text")
+            for key, name in _DETECTION.items()
+        ]
     shelf.put("table2", frame, [*head, *columns, Column("n", count("n"))], by)
     columns = [Column("wrong answers", rate("prevalence"))]
     for key, name in _IMPLIED.items():
