@@ -222,16 +222,34 @@ def test_metrics(house: House) -> None:
     house.run()
     metrics = json.loads((house.root / "out" / "metrics.json").read_text(encoding="utf-8"))
     small = metrics["small"]
-    assert (small["n"], small["score"], small["match_rate"]) == (8, 0.25, 0.75)
+    assert (small["score"], small["match_rate"]["baseline"]) == (0.25, 0.75)
     assert small["gain"]["unconstrained"] == 0.5
     assert set(small["gain"]) == {*CONDITIONS, *METHODS}
-    assert small["balanced_accuracy"]["explicit"] == 0.5
+    assert set(small["match_rate"]) == {"baseline", *CONDITIONS}
+    assert small["balanced_accuracy"] == 0.5
     counts = metrics["claims"]
     with (house.root / "out" / "claims.csv").open(encoding="utf-8", newline="") as stream:
         verdicts = [row["verdict"] for row in csv.DictReader(stream)]
+    assert set(counts) == {"supported", "contradicted"}
     assert {name: verdicts.count(name) for name in counts} == counts
-    # Few enough to be read in a terminal.
-    assert len(pd.json_normalize(metrics).columns) < 25
+    # Few enough to be read in a terminal: with games and code five more.
+    assert len(pd.json_normalize(metrics).columns) == 20
+
+
+def test_what_a_condition_changes_is_in_the_metrics(house: House) -> None:
+    """Retries that score the same and match less: of all metrics its match rate alone moves."""
+    house.run()
+    before = json.loads((house.root / "out" / "metrics.json").read_text(encoding="utf-8"))
+    rows = [at for at, of in enumerate(house.scores) if of.condition == "regex_focused"]
+    at = next(at for at in rows if house.scores[at].outcome == "incorrect")
+    of = next(of for of in house.items if of.id == house.scores[at].item)
+    house.scores[at] = score(of, "regex_focused", "unparsed")
+    house.run()
+    after = json.loads((house.root / "out" / "metrics.json").read_text(encoding="utf-8"))
+    flat = [pd.json_normalize(metrics).iloc[0] for metrics in (before, after)]
+    assert [key for key in flat[0].index if flat[0][key] != flat[1][key]] == [
+        "small.match_rate.regex_focused"
+    ]
 
 
 # What is refused

@@ -2,10 +2,12 @@
 
 Covers: a folder of two items an environment whose figures are reckoned on paper; the paper's
 figures beside; which arms are worse in a majority of environments, of ours and of the paper's;
-Holm over the table; a learner that was trained before; several seeds against a second reckoning.
+Holm over the table; a learner that was trained before; several seeds against a second reckoning;
+what the metrics have of it.
 Does not cover: intervals and LaTeX (test_games_tables.py), the statistics (test_stats.py).
 """
 
+import json
 from pathlib import Path
 from statistics import fmean
 
@@ -185,6 +187,21 @@ def test_a_learner_that_was_trained_before(tmp_path: Path) -> None:
     assert find(rows, environment="hilo", arm="baseline")["score"] == "0.5"
     best = find(rows, environment="hilo", arm="imitative_sft")
     assert (best["score"], best["difference"]) == ("1.0", "0.5")
+
+
+def test_metrics_have_what_training_gains(tmp_path: Path) -> None:
+    """Each environment alike, as a share of its best score; programs that were not run left out."""
+    house = by_hand(tmp_path)
+    house.not_run = {"humaneval"}
+    house.run()
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    played = [slug for slug in BEFORE if slug != "humaneval"]
+    assert metrics["small"]["games_gain"] == {
+        method: pytest.approx(
+            fmean((fmean(own[of]) - fmean(BEFORE[of])) / KINDS[of].best for of in played), abs=1e-4
+        )
+        for method, own in AFTER.items()
+    }
 
 
 def test_seeds_are_averaged_and_shown(tmp_path: Path) -> None:
