@@ -170,7 +170,7 @@ class _Report:
             games = None if built.games is None else built.games.results
             trials = sensitivity.build(builder.reader.trials(built.results, games), own.report)
             texts[tables / "sensitivity.csv"] = sensitivity.to_csv(trials)
-            about = {**builder.about(built), "seeds": own.paraphrased.seeds}
+            about = {**builder.about(built.results), "seeds": own.paraphrased.seeds}
             texts[tables / "sensitivity.tex"] = sensitivity.to_tex(trials, about)
             more.append("sensitivity")
         if args.facts is not None:

@@ -65,11 +65,6 @@ class Settings:
         """The conditions whose feedback somebody is asked for."""
         return (*self.grid.asked, *self.grid.compared, *self.grid.own)
 
-    @property
-    def other_teachers(self) -> tuple[str, ...]:
-        """Who else gives feedback, for Table 8, which is about games too."""
-        return self.grid.other_teachers if self.games else ()
-
     def declared(self) -> Declared:
         """Return the cells that these params declare."""
         return Declared(

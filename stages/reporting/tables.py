@@ -52,11 +52,7 @@ class Builder:
         self.reader = Reader(args, settings)
         self.texts: dict[Path, str] = {}
 
-    def about(self, built: Built) -> dict[str, object]:
-        """Return what captions say."""
-        return self._about(built.results)
-
-    def _about(self, results: Results) -> dict[str, object]:
+    def about(self, results: Results) -> dict[str, object]:
         """Return what captions say."""
         items, config, grid = results.items, self._own.report, self._own.grid
         return {
@@ -86,7 +82,7 @@ class Builder:
             self.reader.taught(self._own.suite, self.reader.arms()),
         )
         played = self.reader.played(self._own.games, results.items) if self._own.games else None
-        about = self._about(results)
+        about = self.about(results)
         paper = {n: load.read_paper(args.paper / f"table{n}.csv") for n in (1, 2, 3, 4, 5)}
 
         second = table2.build(
