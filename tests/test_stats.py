@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as reference
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from stages import stats
@@ -77,6 +78,11 @@ def test_holm_by_hand() -> None:
     assert stats.holm([0.01, 0.6, 0.02, 0.7]) == pytest.approx([0.04, 1, 0.06, 1])
     assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert stats.holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    assert stats.holm(p_values) == list(multipletests(p_values, method="holm")[1])
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.01])
