@@ -225,7 +225,7 @@ def test_metrics(house: House) -> None:
     assert (small["score"], small["match_rate"]["baseline"]) == (0.25, 0.75)
     assert small["gain"]["unconstrained"] == 0.5
     assert set(small["gain"]) == {*CONDITIONS, *METHODS}
-    assert set(small["match_rate"]) == {"baseline", *CONDITIONS}
+    assert set(small["match_rate"]) == {"baseline", *CONDITIONS, *METHODS}
     assert small["balanced_accuracy"] == 0.5
     counts = metrics["claims"]
     with (house.root / "out" / "claims.csv").open(encoding="utf-8", newline="") as stream:
@@ -233,7 +233,7 @@ def test_metrics(house: House) -> None:
     assert set(counts) == {"supported", "contradicted"}
     assert {name: verdicts.count(name) for name in counts} == counts
     # Few enough to be read in a terminal: with games and code five more.
-    assert len(pd.json_normalize(metrics).columns) == 20
+    assert len(pd.json_normalize(metrics).columns) == 25
 
 
 def test_what_a_condition_changes_is_in_the_metrics(house: House) -> None:

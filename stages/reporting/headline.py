@@ -1,8 +1,8 @@
 """The few figures that `dvc metrics`, `dvc exp show` and `dvc exp diff` print.
 
 Whatever an experiment changes must move one of them: a feedback condition its own gain and match
-rate, what training learns from the gain of each method, on questions and on games and code, the
-verdict its balanced accuracy.
+rate, what training learns from those of each method and its gain on games and code, the verdict its
+balanced accuracy. The match rate is there since training moves it where the score stays.
 """
 
 from math import isnan
@@ -25,10 +25,10 @@ def build(built: Built, verdicts: dict[str, int]) -> dict[str, Any]:
         verdicts: how many claims of the paper came out how.
 
     Returns:
-        By student: `score` of its first answers; `match_rate` of these (`baseline`) and of its
-        retries by feedback condition of the paper; `gain` by condition and by training method
-        (paired differences of the score, of the mean over seeds); where the scale has games and
-        code, `games_gain` by training method (of the share of the best score, each environment
+        By student: `score` of its first answers; `match_rate` of these (`baseline`), of its retries
+        by feedback condition of the paper and by training method; `gain` by the same (paired
+        differences of the score, of the mean over seeds); where the scale has games and code,
+        `games_gain` by training method (of the share of the best score, each environment
         alike); `balanced_accuracy` of the teacher's eye for its errors, with the verdict of
         negative sampling, null where it is not defined. Then `claims`, by verdict of `COUNTED`.
     """
@@ -43,8 +43,9 @@ def build(built: Built, verdicts: dict[str, int]) -> dict[str, Any]:
             own["gain"][str(row["condition"])] = _rounded(row["difference"])
     for row in built.table5.arms.to_dict(orient="records"):
         if row["method"] != BASELINE:
-            own = found.setdefault(str(row["learner"]), {}).setdefault("gain", {})
-            own[str(row["method"])] = _rounded(row["difference"])
+            own = found.setdefault(str(row["learner"]), {"match_rate": {}, "gain": {}})
+            own["match_rate"][str(row["method"])] = _rounded(row["match_rate"])
+            own["gain"][str(row["method"])] = _rounded(row["difference"])
     for learner, gains in _of_games(built).items():
         found.setdefault(learner, {})["games_gain"] = gains
     second = built.table2[built.table2["verdict"] == built.grid.verdict]
