@@ -18,7 +18,7 @@ from house import PAPER, RIGHT, WRONG, House, large, score, small
 
 from stages.errors import UserError
 from stages.records import Outcome
-from stages.reporting.compare import COUNTS, Arm, rates
+from stages.reporting.compare import COUNTS, Arm, arm, rates
 from stages.reporting.load import read_paper
 from stages.reporting.transitions import printed_identity
 from stages.stats import holm, wilson
@@ -113,6 +113,33 @@ def test_error_identification_seed_by_seed(many: House) -> None:
             assert float(recall) == pytest.approx(fmean(flagged), abs=1e-6)
         for name in ("precision", "f1", "accuracy"):
             assert len(row[f"{name}_by_seed"].split(";")) == 2
+
+
+# Arms
+
+
+def rows_of(*keys: tuple[str, int, int | None]) -> pd.DataFrame:
+    """Return rows of scores by item, seed and draw; each column counts them."""
+    names = ("score", "tolerant", "matched", "solved", *COUNTS, "prompt_tokens")
+    frame = pd.DataFrame(keys, columns=["item", "seed", "draw"])
+    return frame.assign(**dict.fromkeys((*names, "completion_tokens"), range(len(keys))))
+
+
+def test_an_arm_has_its_items_in_order_and_the_draws_of_a_seed_beside_each_other() -> None:
+    keys = [(item, seed, draw) for draw in (1, 0) for item in "bac" for seed in (2, 0)]
+    found = arm(rows_of(*keys), pd.Index(["a", "d", "b"]))
+    at = {key: place for place, key in enumerate(keys)}
+    runs = [(0, 0), (0, 1), (2, 0), (2, 1)]
+    expected = [[at.get((item, *run), np.nan) for run in runs] for item in "adb"]
+    np.testing.assert_array_equal(found.score, expected)
+    assert (found.seeds, found.draws) == (2, 2)
+    # An answer that is no candidate has no draw.
+    assert arm(rows_of(("a", 0, None)), pd.Index(["a"])).score.tolist() == [[0]]
+
+
+def test_an_arm_of_two_trajectories_in_one_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="two trajectories"):
+        arm(rows_of(("a", 0, 0), ("a", 0, None)), pd.Index(["a"]))
 
 
 # Table 4

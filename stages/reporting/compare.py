@@ -83,12 +83,25 @@ class Arm:
 
 
 def arm(scores: pd.DataFrame, items: pd.Index) -> Arm:
-    """Return the arm of these rows of `load.read_scores`, restricted to `items`, in their order."""
-    rows = scores[scores["item"].isin(items)].assign(draw=scores["draw"].fillna(0))
-    wide = rows.pivot(index="item", columns=["seed", "draw"], values=list(_COLUMNS))
-    wide = wide.reindex(items).sort_index(axis=1)
-    values = {column: wide[column].to_numpy(dtype=float) for column in _COLUMNS}
-    return Arm(values, rows["seed"].nunique())
+    """Return the arm of these rows of `load.read_scores`, restricted to `items`, in their order.
+
+    Raises:
+        ValueError: two rows are of the same item, seed and draw.
+    """
+    # By hand and not by `DataFrame.pivot`: the report does this some hundred times.
+    places = items.get_indexer(pd.Index(scores["item"]))
+    rows, places = scores[places >= 0], places[places >= 0]
+    draws = rows["draw"].fillna(0).to_numpy(dtype=int)
+    keys = list(zip(rows["seed"].tolist(), draws.tolist(), strict=True))
+    runs = {key: place for place, key in enumerate(sorted(set(keys)))}
+    of = np.array([runs[key] for key in keys], dtype=int)
+    if len(np.unique(places * len(runs) + of)) < len(rows):
+        raise ValueError("two trajectories of the same item, seed and draw")
+    values = {}
+    for column in _COLUMNS:
+        values[column] = np.full((len(items), len(runs)), np.nan)
+        values[column][places, of] = rows[column].to_numpy(dtype=float)
+    return Arm(values, len({seed for seed, _ in keys}))
 
 
 def alike(one: Arm, other: Arm) -> tuple[Arm, Arm]:
