@@ -297,11 +297,11 @@ def change(path: Path, edit: Callable[[list[Line]], object]) -> None:
 
 
 def large(root: Path, words: int = 60) -> Run:
-    """Return a run of 100,000 trajectories: 1,000 items of two students and two seeds."""
+    """Return a run of 105,000 trajectories: 1,060 items of two students and two seeds."""
     conditions = {"asked": ["unconstrained"] + [f"condition_{n}" for n in range(8)]}
     return Run(
         root,
-        items=1000,
+        items=1060,
         tasks=27,
         words=words,
         lessons=27,

@@ -126,8 +126,7 @@ class Declared:
         for suite, (wording, who, seed) in product((*own.questions, *own.games), runs):
             axes = {"wording": wording, "student": who, "seed": seed}
             if step == "paraphrased/retry":
-                of_questions = suite in self.grid.questions
-                axes["condition"] = self.grid.base if of_questions else self.lessons[suite]
+                axes["condition"] = self.lessons[suite] if suite in own.games else self.grid.base
             yield Cell(step, suite, f"{wording}/{who}-{seed}", who, axes)
 
     def feedback(self, suite: str) -> Iterator[Cell]:
