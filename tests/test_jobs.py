@@ -2,11 +2,13 @@
 
 Covered: each cell after what it needs, for any graph; how many run at a time; one that asks a
 server at a time; after a failure nothing new; what a job finds in its environment; a small pipeline
-of our own, really run by DVC, whose lock is whole afterwards; what is up to date is left alone;
-targets. Not covered: GPUs, a kill in the middle (DVC's own business: a cell that ended is in
-dvc.lock), models large enough for the number of threads to matter.
+of our own, really run, after which dvc.lock says what `dvc repro` has it say; what is up to date
+or comes out as before is left alone; targets; what dvc.lock does not have yet when the process is
+killed comes from the run cache; DVC can be asked while a command runs. Not covered: GPUs, imports,
+models large enough for the number of threads to matter.
 """
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,7 +25,7 @@ from hypothesis import strategies as st
 
 from stages import jobs
 from stages.errors import UserError
-from stages.jobs import Cell, run_all, surroundings
+from stages.jobs import Cell, Runner, run_all, surroundings
 from stages.models.card import LocalCard, ServedCard, write_card
 
 
@@ -157,7 +159,13 @@ def test_surroundings(
     environment: Mapping[str, str], at_a_time: int, expected: list[dict[str, str]]
 ) -> None:
     # Not the number of threads: what a model computes depends on it.
-    assert surroundings(environment, at_a_time) == expected
+    assert surroundings(environment, at_a_time) == [jobs.MALLOC | own for own in expected]
+
+
+def test_surroundings_that_are_given_stay() -> None:
+    name = "MALLOC_TRIM_THRESHOLD_"
+    assert name in jobs.MALLOC
+    assert all(name not in own for own in surroundings({name: "0"}, 2))
 
 
 # With DVC.
@@ -211,6 +219,74 @@ def test_a_pipeline_is_run_once(pipeline: Path, monkeypatch: pytest.MonkeyPatch)
     }
 
 
+def test_the_lock_says_what_that_of_dvc_says(pipeline: Path, tmp_path: Path) -> None:
+    """Also with several commands, an output that DVC does not keep, and a metric."""
+    text = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    stages = yaml.safe_load(text)["stages"]
+    stages["end"]["cmd"] = [f"echo first{' ' * 3}> d", stages["end"]["cmd"]]
+    stages["end"]["outs"] = ["c", {"d": {"cache": False}}]
+    stages["one"]["metrics"] = [{"m.json": {"cache": False}}]
+    stages["one"]["cmd"] += " && echo '{\"n\": 1}' > m.json"
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    other = tmp_path / "other"
+    shutil.copytree(pipeline, other, ignore=shutil.ignore_patterns("other"))
+    assert go(pipeline, "--jobs", "2").returncode == 0
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=other, check=True)
+    here, there = (yaml.safe_load((at / "dvc.lock").read_text()) for at in (pipeline, other))
+    assert here == there
+    assert set(here["stages"]) == {"one", "two", "end"}
+    ignored = [sorted((at / ".gitignore").read_text().split()) for at in (pipeline, other)]
+    assert ignored[0] == ignored[1]
+
+
+def test_what_comes_out_as_before_ends_it(pipeline: Path) -> None:
+    assert go(pipeline, "--jobs", "2").returncode == 0
+    (pipeline / "join.py").write_text(JOIN + " # the same", encoding="utf-8")
+    text = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    stages = yaml.safe_load(text)["stages"]
+    stages["one"]["deps"].append("join.py")
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    done = go(pipeline, "--jobs", "2")
+    assert (done.returncode, done.stdout.count("Running stage")) == (0, 1)
+    assert "Running stage 'one'" in done.stdout
+
+
+def test_a_kill_costs_no_cell(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that ended and are not in dvc.lock yet."""
+    monkeypatch.chdir(pipeline)
+    monkeypatch.setattr(jobs, "WRITING", 1e-9)
+    runner = Runner(Repo(), [{}])
+    assert all(runner(name, 0) for name in ("one", "two", "end"))
+    assert list(jobs.outdated(Repo())) == ["two", "end"]  # the first is written at once
+    done = go(pipeline, "--jobs", "1")
+    assert done.returncode == 0
+    assert done.stdout.count("is cached - skipping run") == 2
+    assert "Running" not in done.stdout
+    assert jobs.outdated(Repo()) == {}
+
+
+def test_the_lock_is_written_at_the_end(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pipeline)
+    monkeypatch.setattr(jobs, "WRITING", 1e-9)
+    runner = Runner(Repo(), [{}])
+    assert all(runner(name, 0) for name in ("one", "two", "end"))
+    runner.close()
+    assert jobs.outdated(Repo()) == {}
+
+
+def test_dvc_can_be_asked_while_a_command_runs(pipeline: Path) -> None:
+    """About a cell that is not at work; what is being written DVC guards by itself."""
+    text = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    stages = yaml.safe_load(text)["stages"]
+    for name in ("one", "two"):
+        stages[name]["cmd"] += f" && {sys.executable} -m dvc status alone"
+    stages["alone"] = {"cmd": "echo > alone", "outs": ["alone"]}
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    done = go(pipeline, "--jobs", "2", "end")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("changed outs") == 2
+
+
 def test_targets_with_what_they_need(pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pipeline)
     assert list(jobs.outdated(Repo(), ["two"])) == ["two"]
@@ -230,6 +306,28 @@ def test_a_failure_ends_with_one_line(pipeline: Path) -> None:
     assert done.stderr == f"error: {jobs.FAILED}\n"
     assert done.stdout.count("Running stage") == 1
     assert "no paper" in done.stdout
+    assert "ERROR: " in done.stdout and "non-zero exit status 1" in done.stdout
+    assert not (pipeline / "dvc.lock").exists()
+
+
+def test_what_ended_before_a_failure_is_kept(
+    pipeline: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    stages = yaml.safe_load(text)["stages"]
+    stages["two"]["cmd"] = "touch b && exit 3"
+    (pipeline / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    assert go(pipeline, "--jobs", "1").returncode == 1
+    monkeypatch.chdir(pipeline)
+    assert list(jobs.outdated(Repo())) == ["two", "end"]
+
+
+def test_an_output_that_was_not_written_is_a_failure(pipeline: Path) -> None:
+    text = (pipeline / "dvc.yaml").read_text(encoding="utf-8")
+    (pipeline / "dvc.yaml").write_text(text.replace("- b\n", "- bb\n"), encoding="utf-8")
+    done = go(pipeline, "--jobs", "2")
+    assert done.returncode == 1
+    assert "'bb' does not exist" in done.stdout
 
 
 def test_mistakes(pipeline: Path) -> None:
