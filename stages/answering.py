@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from stages.conversation import opening
+from stages.few import add_per_task, first_of_tasks
 from stages.models.chat import Conversation
 from stages.models.open import open_model
 from stages.playing import Episode, open_referee, play
@@ -24,11 +25,12 @@ from stages.seeds import derive
 def add_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Add the flag that says what is answered."""
     parser.add_argument("--items", type=Path, required=required, help="Items (JSONL)")
+    add_per_task(parser)
 
 
 def read_items(args: argparse.Namespace) -> list[Item]:
     """Return the items of the cell."""
-    return read_jsonl(args.items, Item, "id")
+    return first_of_tasks(read_jsonl(args.items, Item, "id"), args.per_task)
 
 
 def ask(

@@ -68,9 +68,10 @@ _REPLIES_SHOWN = {
     "sample_conditioned": 2,
     "clean": 1,
 }
-# Stages of the train items; those of feedback tuning take a few of them.
-_TRAIN = ("answer_train", "respond_train", "judge_train", "feedback_train", "revise_train", "clean")
-_FEW = ("feedback_following", "revise_following", "revise_teacher")
+_TRAIN = (
+    *("answer_train", "respond_train", "judge_train", "feedback_train", "revise_train", "clean"),
+    *("feedback_following", "revise_following", "revise_teacher"),
+)
 
 Span = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)]
 
@@ -345,11 +346,11 @@ class Forecast:
         if stage.endswith("_figure1"):
             return Counter(item.task for item in read_jsonl(args.items, Item))
         plain = stage.removesuffix("_paraphrased").removesuffix("_games")
-        if plain in _FEW:
-            few = self._lessons[suite].following_per_task
-            found = self._items(suite, "respond_train")
-            return Counter({task: min(few, count) for task, count in found.items()})
-        return self._items(suite, "respond_train" if plain in _TRAIN else "respond")
+        found = self._items(suite, "respond_train" if plain in _TRAIN else "respond")
+        few = getattr(args, "per_task", None)
+        if few is None:
+            return found
+        return Counter({task: min(few, count) for task, count in found.items()})
 
     def _items(self, suite: str, stage: str) -> Counter[str]:
         """Return the number of items of each task that a stage answers."""

@@ -23,7 +23,7 @@ from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.conversation import neutralise, opening, turns
 from stages.errors import UserError
-from stages.few import first_of_tasks
+from stages.few import add_per_task, first_of_tasks
 from stages.files import write_json
 from stages.models.chat import Conversation
 from stages.models.open import open_model
@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--unless-told", action="store_true", help="ask nobody where grid.told has the condition"
     )
-    parser.add_argument("--per-task", type=int, help="only the first so many of each task")
+    add_per_task(parser)
     parser.add_argument("--model", type=Path, help="model folder of who is asked")
     parser.add_argument("--answers", type=Path, help="the teacher's own Trajectories (JSONL)")
     parser.add_argument("--calls", type=Path, help="raw answers to write (JSONL)")

@@ -20,6 +20,7 @@ from pathlib import Path
 from stages.asking import add_arguments
 from stages.cli import make_parser, run
 from stages.conversation import opening, turns
+from stages.few import add_per_task, first_of_tasks
 from stages.models.chat import Conversation, Sampling
 from stages.models.open import open_model
 from stages.params import Params
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, required=True, help="seed of the trajectories")
     parser.add_argument("--teacher", required=True, help="slug under `teachers`")
     parser.add_argument("--trajectories", type=Path, required=True, help="tau_i (JSONL)")
+    add_per_task(parser)
     add_arguments(parser, "Judgements to write (JSONL)")
     return parser
 
@@ -59,9 +61,13 @@ def sampling(args: argparse.Namespace) -> Sampling:
     return _params(args).get("teachers.{teacher}", Role).sampling.limited(limit)
 
 
+def _read(args: argparse.Namespace) -> list[Trajectory]:
+    return first_of_tasks(read_jsonl(args.trajectories, Trajectory, "item"), args.per_task)
+
+
 def conversations(args: argparse.Namespace) -> list[Conversation]:
     """Return what the teacher is shown, for each trajectory with a reply."""
-    return _ask(args, read_jsonl(args.trajectories, Trajectory, "item"))
+    return _ask(args, _read(args))
 
 
 def _ask(args: argparse.Namespace, taus: Sequence[Trajectory]) -> list[Conversation]:
@@ -83,7 +89,7 @@ def _ask(args: argparse.Namespace, taus: Sequence[Trajectory]) -> list[Conversat
 
 def main(args: argparse.Namespace) -> None:
     """Write the judgement of every trajectory."""
-    taus = read_jsonl(args.trajectories, Trajectory, "item")
+    taus = _read(args)
     cell = Run(_cell(args), lambda: open_model(args.model))
     exchanges = iter(cell.exchanges(_ask(args, taus), sampling(args)))
     write_jsonl(

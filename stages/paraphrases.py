@@ -4,6 +4,8 @@ The paper's prompts are lost (Appendix A, Figure 2), so what hangs on the wordin
 every result: each prompt is tried in other words, one at a time, all else and the seeds the same.
 """
 
+from typing import Annotated, Literal
+
 from pydantic import Field
 
 from stages.grid import Slug
@@ -18,12 +20,14 @@ class Paraphrased(Section):
     `conditions` (which fall into `asked`, `compared`, `told` and `own`, as in `Grid`) and the
     judging prompts of `verdicts`; the prompt of a choice where `pools` names whose candidates are
     chosen from; the cleaning prompt on the lessons of the suites `cleaned`; on the suites of
-    `games`, the prompt of a turn and that of playing again.
+    `games`, the prompt of a turn and that of playing again. Of test questions, only the first
+    `per_task` of each task are asked.
     """
 
     wordings: tuple[Slug, ...] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     questions: tuple[Slug, ...] = Field(min_length=1)
+    per_task: Annotated[int, Field(ge=1)] | Literal["all"]
     games: tuple[Slug, ...]
     conditions: tuple[Slug, ...]
     asked: tuple[Slug, ...]

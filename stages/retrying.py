@@ -25,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser, required: bool = True) -> Non
     parser.add_argument("--condition", required=required, help="slug of the feedback condition")
     parser.add_argument("--trajectories", type=Path, required=required, help="tau_i (JSONL)")
     parser.add_argument("--feedback", type=Path, required=required, help="f on each tau_i (JSONL)")
-    parser.add_argument("--per-task", type=int, help="only the first so many of each task")
 
 
 def read_pairs(args: argparse.Namespace) -> list[tuple[Trajectory, Feedback]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from stages.asking import add_arguments as add_asking
 from stages.cli import make_parser, run
+from stages.few import add_per_task
 from stages.models.chat import Conversation
 from stages.params import Params
 from stages.playing import add_arguments as add_environments
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--turns", type=Path, help="prompt of an environment's later turns (Jinja)")
     add_environments(parser)
     add_arguments(parser)
+    add_per_task(parser)
     add_asking(parser, "tau_f to write (JSONL)")
     return parser
 

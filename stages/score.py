@@ -13,8 +13,10 @@ feedback-following finetuning), and a missing one is an error. A changed extract
 anew without generating anything. For the step `select`, `--selections` is a pattern as well, and
 what is scored is the candidate that each selection comes to. `forget` is `evaluate` on a suite
 that the student was not trained on; `teachers` are retries with the feedback of other teachers
-(Table 8). `lessons` are the steps on train items (`respond_train`, `revise_train`, `answer_train`):
-the pattern is over `step` and `cell`, and each score says its own step.
+(Table 8). `lessons` are the steps on train items (`respond_train`, `revise_train`, `answer_train`),
+`following` those that feedback-following finetuning learns from (`revise_following`,
+`revise_teacher`), on some of the train items and of one student (`--student`): the pattern is over
+`step` and `cell`, and each score says its own step.
 """
 
 import argparse
@@ -27,6 +29,7 @@ from stages.choices import Selector, chosen
 from stages.cli import make_parser, run
 from stages.conditions import Condition
 from stages.errors import UserError
+from stages.few import add_per_task, first_of_tasks
 from stages.files import write_json
 from stages.grading import open_grader
 from stages.grid import POOLS, cell_path
@@ -45,6 +48,7 @@ PARAMS_REVISE_TUNED = ("grid.tuned", "following", "grid.seeds")
 PARAMS_TEACHERS = ("grid.seeds",)
 PARAMS_FORGET = ("grid.learners", "methods", "grid.seeds")
 PARAMS_LESSONS = ("grid.teacher", "grid.learners", "grid.seeds")
+PARAMS_FOLLOWING = ("grid.seeds",)
 # Of environments: one condition, and no students tuned on following feedback.
 PARAMS_RESPOND_GAMES = PARAMS_RESPOND
 PARAMS_ANSWER_GAMES = PARAMS_ANSWER
@@ -52,6 +56,7 @@ PARAMS_REVISE_GAMES = ("grid.students", "grid.seeds")
 PARAMS_EVALUATE_GAMES = PARAMS_FORGET
 PARAMS_FORGET_GAMES = PARAMS_FORGET
 PARAMS_LESSONS_GAMES = PARAMS_LESSONS
+PARAMS_FOLLOWING_GAMES = PARAMS_FOLLOWING
 # Under a prompt in other words: one condition.
 PARAMS_RESPOND_PARAPHRASED = ("grid.students", "paraphrased.seeds")
 PARAMS_RESPOND_GAMES_PARAPHRASED = PARAMS_RESPOND_PARAPHRASED
@@ -70,6 +75,7 @@ _DECLARED = {
     "teachers": PARAMS_TEACHERS,
     "forget": PARAMS_FORGET,
     "lessons": PARAMS_LESSONS,
+    "following": PARAMS_FOLLOWING,
 }
 
 
@@ -91,7 +97,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--trajectories", required=True, help="file pattern over the step's axes")
     parser.add_argument("--selections", help="file pattern, for the step select")
     parser.add_argument("--teacher", help="for the step teachers: who gave the feedback")
+    parser.add_argument("--student", help="for the step following: who is tuned")
     parser.add_argument("--condition", help="for the step revise: only this one")
+    add_per_task(parser)
     parser.add_argument(
         "--untuned", action="store_true", help="for the step evaluate: methods of `methods` only"
     )
@@ -112,6 +120,11 @@ def _cells(args: argparse.Namespace) -> Iterator[dict[str, object]]:
     params = Params(args.params, declared)
     if args.step == "lessons":
         yield from _lessons(params)
+        return
+    if args.step == "following":
+        steps, seeds = ("revise_following", "revise_teacher"), params.get("grid.seeds", list[int])
+        for step, seed in product(steps, seeds):
+            yield {"step": step, "cell": f"{args.student}-{seed}"}
         return
     if args.step in ("evaluate", "revise_tuned", "forget"):
         yield from _trained(args, params)
@@ -163,7 +176,11 @@ def _lessons(params: Params) -> Iterator[dict[str, object]]:
 def _read(
     args: argparse.Namespace, cell: dict[str, object], items: Mapping[str, Item]
 ) -> dict[str, Trajectory]:
-    """Return the trajectories of a cell by item. Raises UserError where they are not the items."""
+    """Return the trajectories of a cell by item.
+
+    Raises:
+        UserError: they are not the items.
+    """
     path = cell_path("--trajectories", args.trajectories, cell)
     taus = {tau.item: tau for tau in read_jsonl(path, Trajectory, "item")}
     _check_items(path, taus, args.items, items)
@@ -261,7 +278,7 @@ def _scored(args: argparse.Namespace, items: Mapping[str, Item]) -> Iterator[_Sc
             continue
         taus = _read(args, cell, items)
         teacher = str(cell["teacher"]) if args.step == "teachers" else None
-        step = str(cell["step"]) if args.step == "lessons" else None
+        step = str(cell["step"]) if "step" in cell else None
         for item in items.values():
             yield _Scored(item, taus[item.id], teacher=teacher, step=step)
 
@@ -272,7 +289,10 @@ def main(args: argparse.Namespace) -> None:
         raise UserError("--selections belongs to --step select")
     if (args.step == "teachers") != (args.teacher is not None):
         raise UserError("--teacher belongs to --step teachers")
-    items = {item.id: item for item in read_jsonl(args.items, Item, "id")}
+    if (args.step == "following") != (args.student is not None):
+        raise UserError("--student belongs to --step following")
+    some = first_of_tasks(read_jsonl(args.items, Item, "id"), args.per_task)
+    items = {item.id: item for item in some}
     scored = list(_scored(args, items))
     with open_grader(args.rules) as grader:
         grades = grader.grades([(each.item, each.tau) for each in scored])

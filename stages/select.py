@@ -26,6 +26,7 @@ from stages.choices import Selector, letters
 from stages.cli import make_parser, run
 from stages.conversation import neutralise, opening, unconditioned
 from stages.errors import UserError
+from stages.few import add_per_task, first_of_tasks
 from stages.grid import cell_path
 from stages.models.chat import Conversation, Sampling
 from stages.models.open import open_model
@@ -50,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, required=True, help="seed of the candidates")
     parser.add_argument("--teacher", help="slug under `teachers`, for --by teacher")
     parser.add_argument("--candidates", required=True, help="pattern over {draw} (JSONL)")
+    add_per_task(parser)
     add_arguments(parser, "Selections to write (JSONL)", template=False)
     return parser
 
@@ -84,7 +86,7 @@ def read_candidates(args: argparse.Namespace) -> dict[str, dict[int, Trajectory]
     draws = _params(args).get("grid.draws", list[int])
     for draw in draws:
         path = cell_path("--candidates", args.candidates, {"draw": draw})
-        taus = read_jsonl(path, Trajectory, "item")
+        taus = first_of_tasks(read_jsonl(path, Trajectory, "item"), args.per_task)
         if found and {tau.item for tau in taus} != found.keys():
             raise UserError(f"{path}: not the items of the first draw")
         for tau in taus:

@@ -13,6 +13,7 @@ from stages.reporting.cells import Declared
 from stages.reporting.explorer_cells import Cell, Suite, suites_of
 
 METHODS = ("imitative_sft", "feedback_dpo")
+FOLLOWED = ("revise_following", "revise_teacher")
 FOLLOWING = ("following_sft",)
 SELECTORS = ("student_logits", "teacher_choice")
 WORDS = [
@@ -86,6 +87,7 @@ class Run:
         items: int = 6,
         tasks: int = 2,
         words: int = 12,
+        per_task: int | None = None,
         lessons: int = 2,
         **axes: Any,
     ) -> None:
@@ -120,6 +122,7 @@ class Run:
                 wordings=("p1",),
                 seeds=(0,),
                 questions=("bbh",),
+                per_task=per_task or "all",
                 games=(),
                 conditions=("unconstrained",),
                 asked=("unconstrained",),
@@ -161,23 +164,35 @@ class Run:
             _put(suite.items, items)
             scores: dict[Path, list[Line]] = {}
             told: dict[Path, list[Line]] = {}
-            before: dict[str, list[Line]] = {}
+            before: dict[str, dict[str, Line]] = {}
             for cell in suite.cells:
-                taus = before[cell.name] = [
-                    self.tau(cell, item, before[cell.original][place] if cell.original else None)
-                    for place, item in enumerate(items)
-                ]
+                own = self.on(cell, items)
+                originals = before[cell.original] if cell.original else {}
+                taus = [self.tau(cell, item, originals.get(item["id"])) for item in own]
+                before[cell.name] = {tau["item"]: tau for tau in taus}
                 _put(cell.trajectories, taus)
-                if cell.feedback is not None:
+                # What a cell on few items shares with one on all is written for all.
+                if cell.feedback is not None and len(taus) >= len(told.get(cell.feedback, [])):
                     told[cell.feedback] = [self.feedback(cell, tau) for tau in taus]
                 scores.setdefault(cell.scores, []).extend(
-                    self.score(cell, item, tau) for item, tau in zip(items, taus, strict=True)
+                    self.score(cell, item, tau) for item, tau in zip(own, taus, strict=True)
                 )
             for path, lines in (told | scores).items():
                 _put(path, lines)
             if suite.selections is not None:
                 _put(suite.selections, self.selected(suite, scores))
         return self
+
+    def on(self, cell: Cell, items: list[Line]) -> list[Line]:
+        """Return the items that a cell is on."""
+        if cell.step in FOLLOWED:
+            return items[::2]
+        if not cell.some:
+            return items
+        firsts: dict[str, Line] = {}
+        for item in items:
+            firsts.setdefault(item["task"], item)
+        return list(firsts.values())
 
     def build(self, folder: Path) -> Path:
         """Write the site, and return its page."""
@@ -207,6 +222,7 @@ class Run:
             "feedback": None,
         }
         if key in self.keeps and original is not None:
+            values["model"] = cell.student or cell.model  # the student's own words
             return values | {"exchanges": original["exchanges"]}
         asked = item["question"]
         if cell.step == "paraphrased/respond":
@@ -230,12 +246,14 @@ class Run:
         name = cell.name
         if cell.step in ("sample", "paraphrased/retry"):
             name = f"revise/{cell.condition}/{cell.model}/{cell.seed}"
+        if cell.step in FOLLOWED:  # student and teacher retry on the same
+            name = f"following/{cell.student}/{cell.seed}"
         return self.advises.get((item["id"], name), f"Think again, says {name}.")
 
     def feedback(self, cell: Cell, tau: Line) -> Line:
         return {axis: tau[axis] for axis in ("item", "suite", "task", "split", "seed")} | {
             "condition": cell.condition,
-            "student": cell.model,
+            "student": cell.student or cell.model,
             "teacher": cell.teacher or "tutor",
             "status": "empty" if tau["kept_original"] else "ok",
             "text": tau["feedback"],

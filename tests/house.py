@@ -222,6 +222,7 @@ class House:
                 "wordings": ["p1"],
                 "seeds": [0],
                 "questions": ["elsewhere"],
+                "per_task": "all",
                 "games": [],
                 "conditions": [],
                 "asked": [],

@@ -18,6 +18,7 @@ from stages.reporting.settings import read_settings
 STEPS = (
     *("respond", "answer", "revise", "sample", "evaluate", "forget"),
     *("revise_tuned", "revise/teachers", "respond_train", "revise_train", "answer_train"),
+    *("revise_following", "revise_teacher"),
     *("paraphrased/respond", "paraphrased/revise", "paraphrased/retry"),
 )
 

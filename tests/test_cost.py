@@ -24,7 +24,7 @@ from stages.models.prices import Price
 from stages.params import read_yaml
 from stages.pipeline import cell_arguments
 
-ITEMS, TRAIN = 6, 3  # of the tiny scale
+ITEMS, TRAIN, REWORDED = 6, 3, 3  # of the tiny scale
 GAMES = 4  # two of Hi-Lo, of up to seven turns, and two of Nash, on either side
 PLAYED = PLAYED_AGAIN = 2 * 7 + 2
 PLAYED_BY_TEACHER = 1 + 1 + 6 + 2  # greedy: both games open with the same request, asked once
@@ -64,12 +64,13 @@ def test_requests_follow_the_grid(house: Path) -> None:
         assert cell.prompt[0] <= cell.prompt[1]
         assert cell.reply[0] <= cell.reply[1]
     assert counts == {
-        ("respond_paraphrased", "tiny"): ITEMS,
-        ("judge_paraphrased", "scripted"): ITEMS,
-        ("feedback_paraphrased", "scripted"): ITEMS,
+        # Of questions, the first of each subtask.
+        ("respond_paraphrased", "tiny"): REWORDED,
+        ("judge_paraphrased", "scripted"): REWORDED,
+        ("feedback_paraphrased", "scripted"): REWORDED,
         # Feedback that is asked for, and Lazy, which nobody is asked for.
-        ("revise_paraphrased", "tiny"): 2 * ITEMS,
-        ("revise_retry_paraphrased", "tiny"): ITEMS,
+        ("revise_paraphrased", "tiny"): 2 * REWORDED,
+        ("revise_retry_paraphrased", "tiny"): REWORDED,
         ("respond_games_paraphrased", "tiny"): PLAYED,
         ("revise_retry_games_paraphrased", "tiny"): PLAYED_AGAIN,
         # The cards of Figure 1: described, and guessed.

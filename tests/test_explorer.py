@@ -106,7 +106,13 @@ def test_the_grid_declares_each_cell_once(tmp_path: Path) -> None:
     }
     for suite in (learnt, played):
         steps = Counter(cell.step for cell in suite.cells)
-        assert steps == {"respond_train": 2, "revise_train": 2, "answer_train": 1}
+        assert steps == {
+            "respond_train": 2,
+            "revise_train": 2,
+            "answer_train": 1,
+            "revise_following": 2,
+            "revise_teacher": 2,
+        }
         assert suite.items.name == "train.jsonl"
         assert suite.selections is None
         assert not suite.audited
@@ -232,6 +238,17 @@ def test_other_words_are_compared_with_what_ours_are_compared_with(tmp_path: Pat
     }
 
 
+def test_other_words_may_be_tried_on_few_items(tmp_path: Path) -> None:
+    run = Run(tmp_path, per_task=1)
+    rows = site(run.write(), tmp_path / "site").rows()
+    items = run.items["bbh"]
+    first = [item["id"] for item in items if item["index"] in (0, 3)]
+    for name in ("respond/p1/small/0", "revise/p1/unconstrained/small/0", "retry/p1/small/0"):
+        found = [key.split("@")[0] for key in rows if key.endswith(f"@paraphrased/{name}")]
+        assert sorted(found) == sorted(first)
+    assert f"{items[1]['id']}@respond/small/0" in rows
+
+
 def test_lessons_are_told_from_what_is_tested(tmp_path: Path) -> None:
     """... also where the teacher is the student, and only the step tells their scores apart."""
     run = Run(tmp_path, teacher="small")
@@ -253,6 +270,55 @@ def test_lessons_are_told_from_what_is_tested(tmp_path: Path) -> None:
     splits = [facet["slugs"][code] for code in made.column("item", "split", "<u1")]
     assert splits == ["test"] * 12 + ["train"] * 4
     assert made.index["facets"][0]["slugs"] == ["bbh", "games"]
+
+
+def test_what_following_is_learnt_from_is_on_some_items(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    some, others = run.lessons["bbh"][::2], run.lessons["bbh"][1::2]
+    run.says[some[0]["id"], "respond_train/small/0"] = "Answer: B"
+    run.says[some[0]["id"], "revise_teacher/small/0"] = "Answer: A"
+    made = site(run.write(), tmp_path / "site")
+    rows = made.rows()
+    for step in ("revise_following", "revise_teacher"):
+        assert all(f"{item['id']}@{step}/small/0" in rows for item in some)
+        assert not any(f"{item['id']}@{step}/small/0" in rows for item in others)
+        record, _, texts = rows[f"{some[0]['id']}@{step}/small/0"]
+        assert texts[record["feedback"]] == "Think again, says following/small/0."
+    assert made.values("transition")[f"{some[0]['id']}@revise_teacher/small/0"] == "wrong_right"
+
+
+def test_what_stands_where_the_teacher_tried_nothing_is_the_students(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    kept = run.lessons["bbh"][0]["id"]
+    steps = ("revise_following", "revise_teacher")
+    run.keeps |= {(kept, f"{step}/small/0"): "empty" for step in steps}
+    assert {cell.model for cell in run.suites[2].cells if cell.step in steps} == {"small", "tutor"}
+    made = site(run.write(), tmp_path / "site")
+    for step in steps:
+        record, _, _ = made.rows()[f"{kept}@{step}/small/0"]
+        assert record["kept"] == "empty"
+
+
+@pytest.mark.parametrize("file", ["trajectories", "feedback", "scores"])
+def test_a_record_on_no_item_is_named(tmp_path: Path, file: str) -> None:
+    run = Run(tmp_path).write()
+    (cell,) = [own for own in run.suites[2].cells if own.name == "revise_following/small/0"]
+    path = getattr(cell, file)
+    change(path, lambda lines: lines.append(lines[0] | {"item": "bbh/none/0"}))
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: bbh/none/0: not one of"):
+        run.build(tmp_path / "site")
+    change(path, lambda lines: (lines.pop(), lines.pop(0)))
+    lacking = "no scores of" if file == "scores" else "nothing on bbh/"
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: {lacking}"):
+        run.build(tmp_path / "site")
+
+
+def test_a_record_twice_on_a_few_items_is_named(tmp_path: Path) -> None:
+    run = Run(tmp_path).write()
+    (cell,) = [own for own in run.suites[2].cells if own.name == "revise_following/small/0"]
+    change(cell.scores, lambda lines: lines.append(lines[0]))
+    with pytest.raises(UserError, match=f"^{re.escape(str(cell.scores))}: bbh/.*: twice in a cell"):
+        run.build(tmp_path / "site")
 
 
 def test_candidates_say_who_chose_them(tmp_path: Path) -> None:

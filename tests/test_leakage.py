@@ -114,6 +114,7 @@ def test_task_prompts(
             seed=0,
             template=PROMPTS / "respond" / "task.jinja",
             items=inputs["items"],
+            per_task=None,
             environments=None,
             **{role: "smollm2_135m"},
         )

@@ -20,6 +20,7 @@ from house import RIGHT, WRONG, House, exchange, large, score, small
 from stages import report
 from stages.check import check_whole
 from stages.errors import UserError
+from stages.few import first_of_tasks
 from stages.records import Fidelity, Judgement, Selection, write_jsonl
 from stages.reporting import sensitivity
 from stages.reporting.config import ReportSection
@@ -33,11 +34,14 @@ CONFIG = ReportSection(bootstrap=200, seed=0, labels={}, paper_students={})
 class Reworded(House):
     """A house in which prompts are tried in other words; `worse` is what the second does."""
 
+    per_task: int | None = None
+
     def write(self) -> None:
         self.params["paraphrased"] = {
             "wordings": ["p1", "p2"],
             "seeds": [0],
             "questions": ["bbh"],
+            "per_task": "all",
             "games": [],
             "conditions": ["unconstrained", "teacher_answer", "lazy", "self_feedback"],
             "asked": ["unconstrained"],
@@ -48,12 +52,15 @@ class Reworded(House):
             "pools": ["conditioned"],
             "cleaned": ["bbh"],
         }
+        self.params["paraphrased"]["per_task"] = self.per_task or "all"
         super().write()
+        all_items, self.items = self.items, first_of_tasks(self.items, self.per_task)
+        names = {of.id for of in self.items}
         folder = self.root / "score" / "bbh" / "paraphrased"
         kinds = {"respond": None, "retry": "unconstrained"}
         kinds |= {slug: slug for slug in self.params["paraphrased"]["conditions"]}
         for (kind, condition), wording in product(kinds.items(), ("p1", "p2")):
-            own = [row for row in self.scores if row.condition == condition]
+            own = [row for row in self.scores if row.condition == condition and row.item in names]
             if wording == "p2":  # nothing is right
                 own = [score(of, condition, "unparsed") for of in self.items]
             write_jsonl(folder / f"{kind}-{wording}.jsonl", own)
@@ -90,6 +97,7 @@ class Reworded(House):
                 rows = [row | (other if at % 2 else kept) for at, row in enumerate(rows)]
             cleaned = [Fidelity(**row) for row in rows]
             write_jsonl(folder / f"clean-{wording}.jsonl", cleaned)
+        self.items = all_items
 
     def _about(self, of: Any) -> dict[str, Any]:
         return {"item": of.id, "suite": "bbh", "task": of.task, "split": "test"}
@@ -119,6 +127,32 @@ def house(tmp_path: Path) -> Reworded:
         house.candidates["conditioned", of.id] = ("incorrect", "correct")
     house.write()
     return house
+
+
+def test_few_items_are_compared_with_the_same_in_our_words(house: Reworded) -> None:
+    house.per_task = 1
+    house.write()
+    first = {of.id for of in first_of_tasks(house.items, 1)}
+    tasks = len({of.task for of in house.items})
+    assert len(first) == tasks < len(house.items)
+    table = house.table()
+    for prompt, condition in (("respond/task", None), ("feedback/lazy", "lazy")):
+        own = [row for row in house.scores if row.condition == condition and row.item in first]
+        for wording in ("ours", "p1"):
+            row = table[prompt, wording, "score"]
+            assert row["n"] == tasks
+            assert row["estimate"] == pytest.approx(np.mean([of.score for of in own]))
+    for prompt in ("judge/explicit", "select/choice, Student Choice"):
+        assert {row["n"] for key, row in table.items() if key[0] == prompt} == {tasks}
+    assert {row["n"] for key, row in table.items() if key[0] == "clean/clean"} == {len(house.train)}
+    # Records on more than was asked for, or on less, are refused.
+    house.per_task = None
+    house.write()
+    house.params["paraphrased"]["per_task"] = 1
+    params = house.root / "params.yaml"
+    params.write_text(yaml.safe_dump(house.params, sort_keys=False), encoding="utf-8")
+    with pytest.raises(UserError, match="is not among the test items"):
+        house.table()
 
 
 def test_every_trial_by_hand(house: Reworded) -> None:
@@ -235,7 +269,7 @@ def test_params_name_what_is_there(tmp_path: Path) -> None:
     params = yaml.safe_load((ROOT / "scales" / "laptop.yaml").read_text(encoding="utf-8"))
     path = tmp_path / "params.yaml"
 
-    def refused(key: str, value: list[Any], message: str) -> None:
+    def refused(key: str, value: object, message: str) -> None:
         changed = {**params, "paraphrased": {**params["paraphrased"], key: value}}
         path.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
         with pytest.raises(UserError, match=message):
@@ -243,8 +277,10 @@ def test_params_name_what_is_there(tmp_path: Path) -> None:
 
     refused("asked", ["lazy"], r"paraphrased\.asked: lazy is none of")
     refused("seeds", [0, 3], r"paraphrased\.seeds: 3 is none of 0")
-    refused("told", ["lazy"], r"paraphrased\.conditions: lazy: they are those of")
-    refused("conditions", [], r"paraphrased\.conditions: unconstrained: they are those of")
+    refused("told", ["lazy"], r"paraphrased\.conditions: praise: they are those of")
+    refused("conditions", [], r"paraphrased\.conditions: ground_truth: they are those of")
+    refused("per_task", 0, r"paraphrased\.per_task")
+    refused("per_task", "some", r"paraphrased\.per_task")
     refused("questions", ["games"], r"paraphrased\.questions: games is none of bbh")
     refused("games", ["bbh"], r"paraphrased\.games: bbh is none of games")
     refused("wordings", ["p1", "p9"], r"p9: no prompt .*p9/respond/task\.jinja")

@@ -38,7 +38,7 @@ CALLS = {
     "answer": ITEMS + HILO + NASH,
     "feedback": 2 * ITEMS + GAMES,
     "judge": ITEMS + GAMES,
-    "paraphrased": 2 * ITEMS,
+    "paraphrased": 2 * 3,  # the first of each subtask
     # Feedback; and the teacher describes each card, and guesses each of its five descriptions.
     "figure1": 2 * CARDS + 5,
     "select": 2 * ITEMS,
@@ -301,6 +301,7 @@ def test_a_changed_regex_generates_nothing(clone: Clone, teacher: ScriptedTeache
         "forget",
     )
     scores = {f"score_{step}@bbh" for step in (*steps, "lessons")} | OTHER_WORDS
+    scores |= {"score_following@bbh-tiny"}
     # Negative sampling goes by what is right, so pairs are made anew; they are the same.
     pairs = {cell for cell in cells if cell.startswith("pairs@")}
     assert len(pairs) == 4

@@ -7,6 +7,7 @@ trained students and of train items. Not covered: training (test_train.py), what
 (test_pairs.py).
 """
 
+import argparse
 import json
 import shutil
 from pathlib import Path
@@ -18,7 +19,7 @@ from conftest import ROOT
 from stages import evaluate, feedback, respond, revise, score
 from stages.errors import UserError
 from stages.fetching import make_folder
-from stages.few import first_of_tasks
+from stages.few import add_per_task, first_of_tasks
 from stages.model_specs import LocalSpec, TinySource
 from stages.models.card import EnvironmentsCard, write_card
 from stages.models.chat import Conversation, Sampling
@@ -110,6 +111,18 @@ def test_few_of_each_task_in_their_order() -> None:
     assert [t.item for t in first_of_tasks(taus, 2)] == [of.id for of in ITEMS if of.index < 2]
     assert first_of_tasks(taus, None) == taus
     assert first_of_tasks([], 2) == []
+
+
+def test_how_many_of_each_task(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_per_task(parser)
+    assert parser.parse_args([]).per_task is None
+    assert parser.parse_args(["--per-task", "all"]).per_task is None
+    assert parser.parse_args(["--per-task", "2"]).per_task == 2
+    for wrong in ("0", "-1", "1.5", "some"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([f"--per-task={wrong}"])
+        assert "invalid per_task value" in capsys.readouterr().err
 
 
 def test_told_feedback_asks_nobody_and_writes_all_its_outputs(files: Path) -> None:
@@ -282,3 +295,32 @@ def test_scores_of_what_is_learnt_from(files: Path) -> None:
     (files / "answer_train" / "scripted.jsonl").unlink()
     with pytest.raises(UserError, match=r"scripted.jsonl: no such file"):
         score.main(score.parser().parse_args(args))
+
+
+def test_scores_of_what_following_is_learnt_from(files: Path) -> None:
+    """They are on the first items of each task, on all of those and on nothing else."""
+    few = first_of_tasks(ITEMS, 2)
+    assert few != ITEMS
+    args = [
+        *("--params", str(ROOT / "scales" / "tiny.yaml"), "--step", "following"),
+        *("--per-task", "2"),
+        *("--items", str(files / "items.jsonl")),
+        *("--rules", str(ROOT / "stages" / "tasks" / "extraction.yaml")),
+        *("--trajectories", str(files / "{step}" / "{cell}.jsonl")),
+        *("--out", str(files / "scores.jsonl")),
+    ]
+    for step in ("revise_following", "revise_teacher"):
+        taus = [tau(of, "Answer: Yes", condition="unconstrained") for of in few]
+        write_jsonl(files / step / "tiny-0.jsonl", taus)
+    score.main(score.parser().parse_args([*args, "--student", "tiny"]))
+    rows = read_jsonl(files / "scores.jsonl", Score)
+    assert [(row.step, row.item, row.solved) for row in rows] == [
+        (step, of.id, True) for step in ("revise_following", "revise_teacher") for of in few
+    ]
+    with pytest.raises(UserError, match="--student belongs to --step following"):
+        score.main(score.parser().parse_args(args))
+    odd = taus[0].model_copy(update={"item": "bbh/none/0"})
+    for wrong in ([*taus, odd], taus[:-1]):
+        write_jsonl(files / "revise_teacher" / "tiny-0.jsonl", wrong)
+        with pytest.raises(UserError, match=r"revise_teacher/tiny-0\.jsonl: not the items of"):
+            score.main(score.parser().parse_args([*args, "--student", "tiny"]))

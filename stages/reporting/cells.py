@@ -66,8 +66,9 @@ class Declared:
     def trajectories(self, step: str) -> Iterator[Cell]:
         """Yield the cells of a step that writes trajectories.
 
-        Those of `respond_train`, `revise_train` and `answer_train` are on train items, all others
-        on test items; of `paraphrased/...`, the axis `wording` names the words that were tried.
+        Those of `respond_train`, `revise_train`, `answer_train`, and of `revise_following` and
+        `revise_teacher` on some of them, are on train items, all others on test items; of
+        `paraphrased/...`, the axis `wording` names the words that were tried.
 
         Raises:
             KeyError: there is no such step.
@@ -107,6 +108,10 @@ class Declared:
                 if step == "revise_train":
                     axes["condition"] = self.lessons[suite]
                 yield Cell(step, suite, f"{who}-{seed}", who, axes)
+        elif step in ("revise_following", "revise_teacher"):
+            for suite, who, seed in product(self.suites, grid.tuned, grid.seeds):
+                by = who if step == "revise_following" else grid.teacher
+                yield Cell(step, suite, f"{who}-{seed}", by, {"student": who, "seed": seed})
         else:
             raise KeyError(step)
 

@@ -54,6 +54,8 @@ _STEPS = {
     "respond_train": "First answer to learn from",
     "revise_train": "Retry to learn from",
     "answer_train": "Teacher's own answer to learn from",
+    "revise_following": "Retry to learn following from",
+    "revise_teacher": "Teacher's retry to learn following from",
 }
 _TRANSITIONS = {
     "none": "no original",

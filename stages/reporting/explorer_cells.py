@@ -39,7 +39,11 @@ _ON_TRAIN = {
     "respond_train": ("respond_train/{learner}/{seed}", "lessons.jsonl"),
     "revise_train": ("revise_train/{learner}/{seed}", "lessons.jsonl"),
     "answer_train": ("answer_train/{teacher}", "lessons.jsonl"),
+    "revise_following": ("revise_following/{student}/{seed}", "following/{student}.jsonl"),
+    "revise_teacher": ("revise_teacher/{student}/{seed}", "following/{student}.jsonl"),
 }
+# Those that are always on some of the train items alone.
+_ON_SOME = ("revise_following", "revise_teacher")
 _NAMES = _ON_TEST | _ON_TRAIN
 # What scores call a step, where that is not its folder.
 _SCORED = {
@@ -54,14 +58,17 @@ _FEEDBACK = {
     "revise/teachers": "feedback/teachers",
     "paraphrased/revise": "paraphrased/feedback",
     "revise_train": "feedback_train",
+    **dict.fromkeys(_ON_SOME, "feedback_following"),
 }
 # Retries whose condition is that of `grid.base`.
-_ON_BASE = ("revise_tuned", "revise/teachers")
+_ON_BASE = ("revise_tuned", "revise/teachers", *_ON_SOME)
 
 
 @dataclass(frozen=True)
 class Cell:
     """One cell: a file with a trajectory for each item of a suite, in the order of the items.
+
+    Or for some of them, where it says so.
 
     Attributes:
         name: in the manner of `stages.compare`, with the seed: unique within the suite.
@@ -70,6 +77,8 @@ class Cell:
         trajectories, feedback, scores: files; `feedback` where the cell was conditioned on some.
         model, seed, condition, draw, method: what every trajectory says.
         teacher: what every score says: whose feedback, where it is not that of `grid.teacher`.
+        student: whom the feedback is for, where that is not `model`.
+        some: whether it is on some of the items alone.
         wording: the name of the other words that a prompt was tried in, None for ours.
         original: the cell with the answers that these are compared with, by name.
     """
@@ -86,6 +95,8 @@ class Cell:
     draw: int | None = None
     method: str | None = None
     teacher: str | None = None
+    student: str | None = None
+    some: bool = False
     wording: str | None = None
     original: str | None = None
 
@@ -138,9 +149,16 @@ class _Files:
             draw=_whole(axes["draw"]) if drawn else None,
             method=str(axes["method"]) if "method" in axes else None,
             teacher=str(axes["teacher"]) if of.step == "revise/teachers" else None,
+            student=str(axes["student"]) if of.step in _ON_SOME else None,
+            some=of.step in _ON_SOME or self._few(of),
             wording=str(axes["wording"]) if "wording" in axes else None,
             original=self._original(of),
         )
+
+    def _few(self, of: cells.Cell) -> bool:
+        """Tell whether a prompt in other words was tried on the first items of each task alone."""
+        own = self.declared.paraphrased
+        return "wording" in of.axes and of.suite in own.questions and own.per_task != "all"
 
     def _file(self, step: str, suite: str, cell: str) -> Path:
         axes = {"step": step, "suite": suite, "cell": cell}
@@ -164,6 +182,9 @@ class _Files:
             if of.step == step:
                 name, _ = _NAMES[revised]
                 return name.format(**of.axes)
+        if of.step in _ON_SOME:
+            name, _ = _NAMES["respond_train"]
+            return name.format(learner=of.axes["student"], seed=seed)
         student = root(str(of.axes.get("student") or of.axes["learner"]))
         return f"respond/{student}/{seed}" if student in self.declared.grid.students else None
 

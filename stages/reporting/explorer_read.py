@@ -1,6 +1,6 @@
 """The trajectories of a suite, item by item, each with its feedback, score and original."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -82,16 +82,37 @@ class _Lines(Generic[R]):
             raise UserError(f"{self._path}:{self._number + 1}: goes on after the last item")
 
 
+class _Some(Generic[R]):
+    """The records of a file that is on some of the items, all read at once: they are few."""
+
+    def __init__(self, path: Path, records: Iterable[R]) -> None:
+        self._path = path
+        self._left: dict[str, R] = {}
+        for record in records:
+            if record.item in self._left:
+                raise UserError(f"{path}: {record.item}: twice in a cell")
+            self._left[record.item] = record
+
+    def take(self, items: Sequence[Item]) -> list[R | None]:
+        """Return the records on the next items, None on those that have none."""
+        return [self._left.pop(item.id, None) for item in items]
+
+    def end(self) -> None:
+        """Raise UserError where a record is on none of the items."""
+        if self._left:
+            raise UserError(f"{self._path}: {min(self._left)}: not one of the items")
+
+
 def joined(suite: Suite) -> Iterator[tuple[Item, list[Joined]]]:
     """Yield each item of a suite with its trajectories, in the order of the cells.
 
     Raises:
-        UserError: a file is missing or wrong, is not on exactly the items in their order, or
-            disagrees with another one about a trajectory.
+        UserError: a file is missing or wrong, is not on exactly the items in their order (for some
+            cells: on none but the items), or disagrees with another one about a trajectory.
     """
     items = read_jsonl(suite.items, Item, "id")
-    taus = [_Lines(cell.trajectories, Trajectory) for cell in suite.cells]
-    feedback = [_Lines(c.feedback, Feedback) if c.feedback else None for c in suite.cells]
+    taus = [_records(cell.trajectories, Trajectory, cell) for cell in suite.cells]
+    feedback = [_records(c.feedback, Feedback, c) if c.feedback else None for c in suite.cells]
     scores = _scores(suite, len(items))
     selections = _selections(suite, len(items))
     for start in range(0, len(items), _BATCH):
@@ -110,20 +131,34 @@ def joined(suite: Suite) -> Iterator[tuple[Item, list[Joined]]]:
             chosen = _chosen([of_selector[place] for of_selector in selected])
             found: dict[str, Joined] = {}
             for cell, of_taus, of_feedback, of_scores in taken:
+                tau, score, told = of_taus[place], of_scores[place], of_feedback[place]
+                if tau is None and score is None:
+                    # There may be feedback all the same: that of a step which is on all items.
+                    continue
+                if tau is None:
+                    raise UserError(f"{cell.trajectories}: nothing on {item.id}")
+                if score is None:
+                    raise UserError(f"{cell.scores}: nothing on {item.id}")
+                if told is None and cell.feedback is not None:
+                    raise UserError(f"{cell.feedback}: nothing on {item.id}")
                 row = Joined(
                     cell=cell,
-                    tau=of_taus[place],
-                    score=of_scores[place],
-                    feedback=of_feedback[place],
+                    tau=tau,
+                    score=score,
+                    feedback=told,
                     chosen=chosen.get(_axes(cell), {}) if cell.step == "sample" else {},
                     original=None if cell.original is None else found[cell.original],
                 )
                 _check(row, item)
                 found[cell.name] = row
             yield item, list(found.values())
-    for lines in (*taus, *feedback):
+    for lines in (*taus, *feedback, *(own for own in scores if isinstance(own, _Some))):
         if lines is not None:
             lines.end()
+
+
+def _records(path: Path, kind: type[R], cell: Cell) -> _Lines[R] | _Some[R]:
+    return _Some(path, read_jsonl(path, kind, "item")) if cell.some else _Lines(path, kind)
 
 
 def _axes(of: Cell | Score) -> Key:
@@ -141,7 +176,10 @@ def _check(row: Joined, item: Item) -> None:
     for path, record in ((cell.trajectories, tau), (cell.scores, score)):
         for axis in ("suite", "task", "split"):
             _same(path, item, axis, getattr(record, axis), getattr(item, axis))
-        for axis in ("model", "condition", "seed", "draw", "method"):
+        kept = record.kept_original is not None
+        model = cell.student if kept and cell.student is not None else cell.model
+        _same(path, item, "model", record.model, model)
+        for axis in ("condition", "seed", "draw", "method"):
             _same(path, item, axis, getattr(record, axis), getattr(cell, axis))
     _same(cell.scores, item, "step", score.step, cell.scored)
     _same(cell.scores, item, "teacher", score.teacher, cell.teacher)
@@ -151,7 +189,7 @@ def _check(row: Joined, item: Item) -> None:
     for axis, value in (
         ("suite", item.suite),
         ("condition", cell.condition),
-        ("student", cell.model),
+        ("student", cell.student or cell.model),
         ("seed", cell.seed),
     ):
         _same(cell.feedback, item, axis, getattr(feedback, axis), value)
@@ -166,15 +204,32 @@ def _same(
         raise UserError(f"{path}: {item.id}: {axis} is not {said or repr(expected)}")
 
 
-def _scores(suite: Suite, items: int) -> "list[_Lines[Score]]":
+def _scores(suite: Suite, items: int) -> "list[_Lines[Score] | _Some[Score]]":
     """Return where the scores of each cell begin.
 
     Raises:
         UserError: a file lacks a cell, holds one that the grid does not declare, or is cut short.
     """
-    blocks: dict[Path, dict[Key, _Lines[Score]]] = {}
+    blocks: dict[Path, dict[Key, _Lines[Score] | _Some[Score]]] = {}
+    some = {cell.scores for cell in suite.cells if cell.some}
     for path in dict.fromkeys(cell.scores for cell in suite.cells):
-        found = {(first.step, *_axes(first)): lines for first, lines in _blocks(path, items)}
+        found: dict[Key, _Lines[Score] | _Some[Score]]
+        if path in some:
+            # Where nothing was tried again, the answer that stands is the student's own.
+            stands = {
+                (cell.scored, cell.student, *_axes(cell)[1:]): _scored(cell)
+                for cell in suite.cells
+                if cell.scores == path and cell.student is not None
+            }
+            by_cell: dict[Key, list[Score]] = {}
+            for row in read_jsonl(path, Score):
+                key = (row.step, *_axes(row))
+                if row.kept_original is not None:
+                    key = stands.get(key, key)
+                by_cell.setdefault(key, []).append(row)
+            found = {key: _Some(path, rows) for key, rows in by_cell.items()}
+        else:
+            found = {(first.step, *_axes(first)): lines for first, lines in _blocks(path, items)}
         declared = {_scored(cell): cell.name for cell in suite.cells if cell.scores == path}
         if items and (missing := [declared[key] for key in declared.keys() - found.keys()]):
             raise UserError(f"{path}: no scores of {min(missing)}")

@@ -324,6 +324,9 @@ class Reader:
         own = self._own
         found: list[sensitivity.Trial] = []
         results = results.of_seeds(own.paraphrased.seeds)
+        if own.paraphrased.per_task != "all":
+            few = results.items.groupby("task", sort=False).head(own.paraphrased.per_task)
+            results = results.of_items(few.index)
         for who in own.grid.students if own.suite in own.paraphrased.questions else ():
             student = results.student(who)
             found += self._answer_trials(student, results)

@@ -55,6 +55,16 @@ class Results:
             },
         )
 
+    def of_items(self, items: Collection[str]) -> "Results":
+        """Return the same of these items alone."""
+        frames = {own.name: getattr(self, own.name) for own in fields(self)}
+        few = {
+            name: frame[frame["item"].isin(items)]
+            for name, frame in frames.items()
+            if "item" in frame
+        }
+        return replace(self, items=self.items[self.items.index.isin(items)], **few)
+
     def student(self, slug: str) -> "Student":
         """Return what one student, or one model that is trained further, did."""
 

@@ -23,6 +23,8 @@ class Sizes:
     Attributes:
         paper: largest difference of Table 3's scores from the paper's beside them.
         prompts: largest difference of a score by another wording of a prompt.
+        wordings: of how many such differences.
+        fewest: over how many items each is at least.
         extraction: largest difference between tolerant and strict score in Table 3.
         sampling: largest tolerance of a score to sampling alone, of `reruns`.
         seeds: largest range of a score over the seeds in Table 3.
@@ -31,6 +33,8 @@ class Sizes:
 
     paper: float
     prompts: float
+    wordings: int
+    fewest: int
     extraction: float
     sampling: float
     seeds: float
@@ -162,13 +166,17 @@ def sizes(built: Built, again: pd.DataFrame, sensitivity: pd.DataFrame | None) -
     lists = [values for values in frame["score_by_seed"] if isinstance(values, list)]
     ranges = [max(values) - min(values) for values in lists if len(values) > 1]
     of_scores = again[again["key"] == "score"]
-    prompts = nan
+    prompts, wordings, fewest = nan, 0, 0
     if sensitivity is not None:
-        of_answers = sensitivity[sensitivity["metric"] == "score"]
+        of_answers = sensitivity[sensitivity["metric"] == "score"].dropna(subset=["difference"])
         prompts = float(of_answers["difference"].astype(float).abs().max())
+        wordings = len(of_answers)
+        fewest = int(of_answers["n"].min()) if wordings else 0
     return Sizes(
         paper=float((frame["score"] - theirs).abs().max()),
         prompts=prompts,
+        wordings=wordings,
+        fewest=fewest,
         extraction=float((frame["tolerant"] - frame["score"]).abs().max()),
         sampling=float(of_scores["tolerance"].max()),
         seeds=max(ranges, default=nan),
