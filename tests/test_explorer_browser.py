@@ -156,7 +156,9 @@ def test_filters_by_every_axis(page: Page, made: Made) -> None:
     opened(page, made)
     everything = total(page)
     run = made.run
-    cells = [(cell, len(run.of(suite))) for suite in run.suites for cell in suite.cells]
+    cells = [
+        (cell, len(run.on(cell, run.of(suite)))) for suite in run.suites for cell in suite.cells
+    ]
     for facet in ("step", "model", "condition", "wording", "method", "seed", "draw", "teacher"):
         values: Counter[str] = Counter()
         for cell, items in cells:
@@ -164,7 +166,14 @@ def test_filters_by_every_axis(page: Page, made: Made) -> None:
         assert len(values) > 1
         for value, n in values.items():
             assert count(page, facet, "none" if value == "None" else value) == n, facet
-    assert count(page, "split", "train") == sum(n for cell, n in cells if "_train" in cell.step)
+    on_train = (
+        "respond_train",
+        "revise_train",
+        "answer_train",
+        "revise_following",
+        "revise_teacher",
+    )
+    assert count(page, "split", "train") == sum(n for cell, n in cells if cell.step in on_train)
     one = sum(count(page, "chosen", slug) for slug in ("student_logits", "teacher_choice"))
     # Two pools, students and seeds: the first draw of each.
     assert one == 2 * 8 * 6
@@ -276,7 +285,7 @@ def test_keys(page: Page, made: Made) -> None:
     expect(rows.last).to_have_attribute("aria-selected", "true")
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
-    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Not shown: what feedback-")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("Not shown: cleaned texts")
     page.keyboard.press("j")
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
